@@ -1,0 +1,48 @@
+"""One accepted click: the request, everything that was frozen with it, and how it is going.
+
+A value, not a live thing: ask the queue again for a newer one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from modules.domain.requests import GenerationRequest
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled", "quarantined"]
+"""`quarantined` is failed because the engine died with it twice; it is not tried again by itself."""
+
+ACTIVE: tuple[JobState, ...] = ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A row of the queue. `seq` counts accepted jobs, times are wall-clock seconds, `attempt` counts the tries that were begun.
+
+    `request` has its checkpoint, VAE and clip skip filled in from `settings`, the frozen `modules.settings.schema.Settings` of the click.
+    """
+
+    id: str
+    seq: int
+    state: JobState
+    request: GenerationRequest
+    settings: Any
+    entropy: int
+    """What random seeds are drawn from, so that a second attempt draws the same ones."""
+    owner: str = ""
+    source: str = "ui"
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    attempt: int = 0
+    crashes: int = 0
+    """How many attempts ended with the engine's or the program's death."""
+    idempotency_key: str | None = None
+    error: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether it still waits or runs."""
+        return self.state in ACTIVE
