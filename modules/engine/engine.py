@@ -1,0 +1,176 @@
+"""The verb: a plan in, pictures out, with the model that it needs. It knows no jobs and writes no files."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from modules.domain.plans import HiresPlan, ImagePlan, ModelSpec, StartPlan
+from modules.engine.canvas import Canvas, Drawn, finished, prepared
+from modules.engine.generate import StartLatents, decode, sample, sample_from, sample_second
+from modules.engine.hires import enlarged
+from modules.engine.img2img import soft_overlays, start_latents
+from modules.engine.preview import PreviewMaker, StepPacer
+from modules.engine.resolve import PreviewOptions
+from modules.engine.upscale import Upscaling
+from modules.families.base import LoadedModel, ModelFacts
+from modules.upscalers.models import UpscalerModels
+from modules.weights.load import forget_frames, is_out_of_memory
+from modules.weights.manager import ModelManager
+from modules.weights.placement import release_memory
+
+
+class Watcher(Protocol):
+    """Who is told about a batch while it is made. Both may raise to stop it."""
+
+    def stage(self, text: str) -> None:
+        """Something other than sampling begins."""
+        ...
+
+    def step(self, step: int, preview: bytes | None) -> None:
+        """Sampling step `step` (from 1) is done; `preview` is a small JPEG."""
+        ...
+
+
+class Engine:
+    """Draws the batches of plans, one at a time."""
+
+    def __init__(self, models: ModelManager, upscalers: UpscalerModels) -> None:
+        self.models = models
+        self._upscalers = upscalers
+        self._tiled = False
+        self._drew_inpainting = False
+
+    def run(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> list[Drawn]:
+        """The batch's pictures. Raises the errors of loading and drawing, and whatever the watcher raises."""
+        self._tiled = False
+        if plan.start is not None:
+            return self._from_picture(plan, plan.start, previews, watcher)
+        return [Drawn(image=picture) for picture in self._from_noise(plan, previews, watcher)]
+
+    def _from_picture(self, plan: ImagePlan, start: StartPlan, previews: PreviewOptions, watcher: Watcher) -> list[Drawn]:
+        watcher.stage("Preparing the picture")
+        canvas = prepared(start, (plan.width, plan.height))
+        with ExitStack() as borrowed:
+            refiner = _Refining(self, borrowed, watcher)
+            with self.lent(plan.model, watcher) as model:
+                watcher.stage("Encoding the picture")
+                self._drew_inpainting = model.facts.is_inpainting
+                begin = start_latents(plan, start, canvas, model)
+                pacer = StepPacer(PreviewMaker(model, previews, (plan.width, plan.height)), watcher.step, model.device)
+                latents = sample_from(plan, start, begin, model, pacer, refiner)
+                pacer.finish()
+            with self.lent(refiner.spec or plan.model, watcher) as model:
+                pictures = self._decoded(plan, model, latents, watcher)
+        return _laid_out(start, canvas, begin, latents, pictures)
+
+    def _from_noise(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> list[Image.Image]:
+        with ExitStack() as borrowed:
+            refiner = _Refining(self, borrowed, watcher)
+            with self.lent(plan.model, watcher) as model:
+                pacer = StepPacer(PreviewMaker(model, previews, (plan.width, plan.height)), watcher.step, model.device)
+                latents = sample(plan, model, pacer, refiner)
+                pacer.finish()
+            with self.lent(refiner.spec or plan.model, watcher) as model:
+                if plan.hires is None:
+                    return self._decoded(plan, model, latents, watcher)
+                watcher.stage(f"Enlarging to {plan.last.width}x{plan.last.height}")
+                latents = enlarged(latents, plan, plan.hires, model, Upscaling(self._upscalers, watcher.stage))
+            return self._second_pass(plan, plan.hires, latents, previews, watcher)
+
+    @contextmanager
+    def lent(self, spec: ModelSpec, watcher: Watcher) -> Generator[LoadedModel]:
+        """Lend a model, telling the watcher what takes time. Raises the errors of loading."""
+        if not self.models.holds_bare(spec):
+            watcher.stage(f"Loading {spec.checkpoint.stem}")
+        elif not self.models.holds(spec):
+            watcher.stage("Applying networks")
+        with self.models.acquire(spec) as model:
+            yield model
+
+    def _second_pass(
+        self, plan: ImagePlan, hires: HiresPlan, latents: Tensor, previews: PreviewOptions, watcher: Watcher
+    ) -> list[Image.Image]:
+        def count_on(step: int, preview: bytes | None) -> None:
+            watcher.step(plan.steps + step, preview)
+
+        second = hires.second
+        with ExitStack() as borrowed:
+            refiner = _Refining(self, borrowed, watcher)
+            with self.lent(second.model, watcher) as model:
+                pacer = StepPacer(PreviewMaker(model, previews, (second.width, second.height)), count_on, model.device)
+                latents = sample_second(plan, hires, model, latents, pacer, refiner)
+                pacer.finish()
+            with self.lent(refiner.spec or second.model, watcher) as model:
+                return self._decoded(second, model, latents, watcher)
+
+    def _decoded(self, plan: ImagePlan, model: LoadedModel, latents: Tensor, watcher: Watcher) -> list[Image.Image]:
+        return [self._decode(plan, model, latents, position, watcher) for position in range(len(latents))]
+
+    def _decode(self, plan: ImagePlan, model: LoadedModel, latents: Tensor, position: int, watcher: Watcher) -> Image.Image:
+        watcher.stage("Decoding" if len(latents) == 1 else f"Decoding {position + 1} of {len(latents)}")
+        try:
+            return Image.fromarray(decode(plan, model, latents[position]))
+        except (RuntimeError, MemoryError) as error:
+            if plan.vae_tiles != "automatic" or not is_out_of_memory(error):
+                raise
+            forget_frames(error)
+        release_memory()
+        watcher.stage("Decoding in pieces, since there is not enough memory for the whole")
+        self._tiled = True
+        return Image.fromarray(decode(plan, model, latents[position], tiled=True))
+
+    def load(self, spec: ModelSpec) -> ModelFacts:
+        """Make the model of `spec` resident."""
+        with self.models.acquire(spec) as model:
+            return model.facts
+
+    def model_notes(self) -> tuple[str, ...]:
+        """What the user should know about how the networks of the last plan fit its model."""
+        return self.models.notes
+
+    def as_drawn(self, plan: ImagePlan) -> ImagePlan:
+        """The plan as `run` has just drawn it: without textual inversions that the model had no use for, decoded as it was possible."""
+        used = tuple(info for info in plan.model.embeddings if info.word not in self.models.refused_words)
+        tiles = "always" if self._tiled else plan.vae_tiles
+        start = self._start_as_drawn(plan.start)
+        return replace(plan, model=replace(plan.model, embeddings=used), start=start, vae_tiles=tiles)
+
+    def _start_as_drawn(self, start: StartPlan | None) -> StartPlan | None:
+        """Without what only inpainting networks read, where the one that drew is none."""
+        return start if start is None or self._drew_inpainting else replace(start, conditional_weight=None)
+
+    def unload(self) -> None:
+        """Give the memory of the model and of the upscaler back."""
+        self._upscalers.clear()
+        self.models.unload()
+
+
+def _laid_out(start: StartPlan, canvas: Canvas, begin: StartLatents, latents: Tensor, pictures: list[Image.Image]) -> list[Drawn]:
+    """The decoded pictures put back into what they began from."""
+    soft = start.inpaint.soft if start.inpaint else None
+    overlays = soft_overlays(soft, begin, latents, canvas) if soft else []
+    masks: list[Image.Image | None] = [*overlays] or [None] * len(pictures)
+    return [finished(start, canvas, picture, mask) for picture, mask in zip(pictures, masks, strict=True)]
+
+
+class _Refining:
+    """`engine.refiner.Refine` that remembers which model took over: as in A1111, that one's autoencoder finishes the picture."""
+
+    def __init__(self, engine: Engine, borrowed: ExitStack, watcher: Watcher) -> None:
+        self._engine = engine
+        self._borrowed = borrowed
+        self._watcher = watcher
+        self.spec: ModelSpec | None = None
+
+    def __call__(self, spec: ModelSpec) -> LoadedModel:
+        self.spec = spec
+        # It is called in the middle of sampling; weights that are made in inference mode could never be trained.
+        with torch.inference_mode(False):
+            return self._borrowed.enter_context(self._engine.lent(spec, self._watcher))

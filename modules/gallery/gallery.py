@@ -1,0 +1,221 @@
+"""The pictures: saving one, finding it again, showing it. What the queue and the front ends see of this folder.
+
+A picture is saved exactly once: `commit` may be called again for the same picture of a job (a second attempt, a crash in between) and gives
+the row that is there. It knows neither the queue nor the web.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from modules.domain.errors import ImageUnreadable, StorageError
+from modules.domain.events import ImageDone
+from modules.domain.jobs import Job
+from modules.domain.results import SavedImage
+from modules.gallery.index import GalleryIndex, Row
+from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, destination, is_saved, name_fields, names, place
+from modules.gallery.thumbnails import Thumbnails
+from modules.imaging.files import open_image, pixel_hash
+from modules.settings.atomic import atomic_write
+from modules.settings.paths import Paths, input_file
+from modules.settings.schema import Saving
+
+log = logging.getLogger(__name__)
+
+Candidates = Callable[[Path], Iterator[str]]
+"""The names to try in a folder."""
+
+UNSAVED_KEPT = 200
+"""How many pictures stay for the page to show when saving is switched off."""
+
+_OUTPUTS, _RESCUE, _UNSAVED = "outputs", "rescue", "unsaved"
+
+
+class Gallery:
+    """All saved pictures. Every method may be called from any thread."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._roots = {_OUTPUTS: paths.outputs, _RESCUE: paths.rescue, _UNSAVED: paths.outputs / ".unsaved"}
+        self._index = GalleryIndex(paths.gallery_db)
+        self._thumbnails = Thumbnails(paths.thumbnails)
+        self._counters = FolderCounters()
+        self._saving = threading.Lock()
+        self._params_of = ""
+        for row in self._index.settle(self._arrived):
+            log.info("picture %s had its name but no row when the program ended; it has one now", row.path)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences for the user about the index' own file."""
+        return self._index.problems
+
+    def commit(self, event: ImageDone, job: Job) -> SavedImage:
+        """Give a staged picture its name and row; both are on the disk when this returns.
+
+        Where its folder can't be written the picture goes to the rescue folder and the image's `note` says so. Raises `StorageError`
+        when it could be put nowhere; the staged file is left then.
+        """
+        with self._saving:
+            known = self._index.find(job.id, event.index, event.kind)
+            staged = Path(event.staged)
+            if known is not None and self._file(known).is_file():
+                with contextlib.suppress(OSError):
+                    staged.unlink()
+                return known.to_image()
+            if known is not None:
+                self._index.remove(known.id)
+            row = self._saved(staged, event, job)
+            self._index.complete(row)
+            if row.root == _UNSAVED:
+                self._trim_unsaved(job.id)
+            elif event.kind == "image" and job.id != self._params_of:
+                self._params_of = job.id
+                self._write_params(event.infotext)
+                self._keep_start(job)
+            return row.to_image()
+
+    def get(self, image_id: str) -> SavedImage | None:
+        """The picture with this id, or None."""
+        row = self._index.get(image_id)
+        return None if row is None else row.to_image()
+
+    def for_job(self, job_id: str) -> list[SavedImage]:
+        """The pictures of a job, its grid first."""
+        return [row.to_image() for row in self._index.for_job(job_id)]
+
+    def recent(self, limit: int, before: float | None = None, owner: str | None = None) -> list[SavedImage]:
+        """The newest pictures first; `before` is the `created` of the last one on the page before. `owner` None means everybody's."""
+        return [row.to_image() for row in self._index.recent(limit, before, owner)]
+
+    def saved_indices(self, job_id: str) -> frozenset[int]:
+        """Which pictures of the job are saved, grids not counted."""
+        return self._index.indices(job_id)
+
+    def path(self, image_id: str) -> Path:
+        """The picture's file, certain to lie where pictures lie; it may have been deleted since. Raises `ImageUnreadable`."""
+        row = self._index.get(image_id)
+        if row is None:
+            raise ImageUnreadable("There is no such picture.")
+        return self._file(row)
+
+    def thumbnail(self, image_id: str, side: int) -> Path:
+        """A small version, `side` pixels at most, also of a damaged file. Raises `ImageUnreadable` for an unknown id."""
+        return self._thumbnails.get(image_id, self.path(image_id), side)
+
+    def close(self) -> None:
+        """Close the index."""
+        self._index.close()
+
+    def _saved(self, staged: Path, event: ImageDone, job: Job) -> Row:
+        """Move the file where it belongs, or to the rescue folder, and return its row. Raises `StorageError`."""
+        saving: Saving = job.settings.saving
+        fields = name_fields(event, job)
+        row = self._new_row(staged, event, job)
+
+        def candidates(target: Path) -> Iterator[str]:
+            return names(event, saving, fields, target, self._counters)
+
+        wanted = is_saved(event, saving)
+        folder = destination(event, job, fields) if wanted else ""
+        try:
+            if wanted:
+                return self._put(staged, row, _OUTPUTS, folder, candidates)
+            return self._put(staged, row, _UNSAVED, "", lambda _: iter((f"{row.id}{staged.suffix.lower()}",)))
+        except OSError as error:
+            reason = f"{folder or 'The outputs folder'} can't be written ({error.strerror or error})"
+            log.error("a picture can't be saved: %s", reason)
+        rescue = f"the folder {self._paths.rescue.name} beside config.yaml"
+        try:
+            note = f"{reason}; pictures are saved to {rescue} instead."
+            return self._put(staged, replace(row, note=note), _RESCUE, "", candidates)
+        except OSError as error:
+            self._index.release(row.id)
+            told = f"A picture could not be saved: {reason}, and neither can {rescue} ({error.strerror or error})."
+            raise StorageError(f"{told} Free some space or allow writing there, then generate it again.") from error
+
+    def _put(self, staged: Path, row: Row, root: str, folder: str, candidates: Candidates) -> Row:
+        """Move the file below `root` and return its row. Raises OSError."""
+        base = self._roots[root]
+        target = base / folder
+        placed = row
+
+        def reserve(path: Path) -> None:
+            nonlocal placed
+            placed = replace(row, root=root, path=path.relative_to(base).as_posix())
+            self._index.reserve(placed)
+
+        place(staged, target, candidates(target), reserve)
+        return placed
+
+    def _new_row(self, staged: Path, event: ImageDone, job: Job) -> Row:
+        try:
+            size = staged.stat().st_size
+        except OSError as error:
+            raise StorageError(f"A finished picture is gone before it could be saved: {staged.name}.") from error
+        return Row(
+            id=self._index.new_id(),
+            job_id=job.id,
+            idx=event.index,
+            kind=event.kind,
+            owner=job.owner,
+            root=_OUTPUTS,
+            path="",
+            width=event.width,
+            height=event.height,
+            seed=event.seed,
+            infotext=event.infotext,
+            prompt=event.prompt or job.request.prompt,
+            created=self._index.next_time(),
+            size=size,
+        )
+
+    def _file(self, row: Row) -> Path:
+        """The row's file. Raises `ImageUnreadable` when the row, which only we write, points out of its folder all the same."""
+        base = self._roots.get(row.root)
+        if base is not None:
+            path = base / row.path
+            if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(base)):
+                return path
+        raise ImageUnreadable("The picture's file does not lie where pictures lie.")
+
+    def _arrived(self, row: Row) -> bool:
+        try:
+            return self._file(row).stat().st_size == row.size
+        except (OSError, ImageUnreadable):
+            return False
+
+    def _trim_unsaved(self, job_id: str) -> None:
+        for row in self._index.oldest_unsaved(UNSAVED_KEPT, job_id):
+            with contextlib.suppress(OSError):
+                self._file(row).unlink(missing_ok=True)
+            self._thumbnails.forget(row.id)
+            self._index.remove(row.id)
+
+    def _keep_start(self, job: Job) -> None:
+        """A1111's copy of the picture that a job began from, under the name that the infotext gives."""
+        if not job.settings.saving.save_start_image or job.request.init is None:
+            return
+        source = input_file(self._paths.inputs, job.request.init.image)
+        folder = self._paths.outputs / START_IMAGES_FOLDER
+        try:
+            if source is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                target = folder / f"{pixel_hash(open_image(source))}.png"
+                if not target.exists():
+                    atomic_write(target, source.read_bytes())
+        except (OSError, ImageUnreadable) as error:
+            log.warning("the start picture could not be kept in %s: %s", START_IMAGES_FOLDER, error)
+
+    def _write_params(self, infotext: str) -> None:
+        """A1111's params.txt: the parameters of the last job, by its first picture."""
+        try:
+            atomic_write(self._paths.params_file, infotext.encode("utf-8", "replace"))
+        except OSError as error:
+            log.warning("%s could not be written: %s", self._paths.params_file.name, error)

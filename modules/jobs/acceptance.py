@@ -1,0 +1,77 @@
+"""Whether a request can be accepted, and what is frozen at that moment.
+
+A name that does not exist fails here, at the click, not an hour later in the queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from modules.domain.catalog import Catalog
+from modules.domain.errors import InvalidRequest
+from modules.domain.requests import GenerationRequest, HiresPass
+from modules.settings.paths import input_file
+from modules.settings.schema import Settings
+from modules.settings.values import with_options
+
+AUTOMATIC = "automatic"
+
+
+CHECKPOINT, VAE, CLIP_SKIP = "sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers"
+"""Options that a request also has as fields of its own; what it overrides goes before those."""
+
+
+def freeze(request: GenerationRequest, settings: Settings, catalog: Catalog, inputs: Path) -> tuple[GenerationRequest, Settings]:
+    """(`request` with everything filled in that later changes of the settings must not change, and every name in its full form;
+    the settings with the request's own laid over). `inputs` is the folder of the pictures that requests begin from.
+
+    Raises `InvalidRequest` (sampler, schedule, hires upscaler, overrides, a start picture that is gone) and
+    `ModelNotFound` (checkpoint, VAE).
+    """
+    _check_inputs(request, inputs)
+    overrides = dict(request.overrides)
+    settings = with_options(settings, overrides)
+    checkpoint = None if CHECKPOINT in overrides else request.checkpoint
+    vae = None if VAE in overrides else request.vae
+    clip_skip = None if CLIP_SKIP in overrides else request.clip_skip
+    frozen = replace(
+        request,
+        sampler=catalog.sampler(request.sampler).id,
+        schedule=_schedule(request.schedule, catalog),
+        checkpoint=catalog.checkpoint(checkpoint or settings.models.checkpoint).name,
+        vae=_vae(vae or settings.models.vae, catalog),
+        clip_skip=clip_skip or settings.models.clip_skip,
+        hires=_hires(request.hires, catalog) if request.hires else None,
+        refiner=replace(request.refiner, checkpoint=catalog.checkpoint(request.refiner.checkpoint).name) if request.refiner else None,
+    )
+    return frozen, settings
+
+
+def _hires(asked: HiresPass, catalog: Catalog) -> HiresPass:
+    return replace(
+        asked,
+        upscaler=catalog.hires_upscaler(asked.upscaler),
+        checkpoint=catalog.checkpoint(asked.checkpoint).name if asked.checkpoint else None,
+        sampler=catalog.sampler(asked.sampler).id if asked.sampler else None,
+        schedule=_schedule(asked.schedule, catalog) if asked.schedule else None,
+    )
+
+
+def _check_inputs(request: GenerationRequest, inputs: Path) -> None:
+    for name in request.inputs:
+        path = input_file(inputs, name)
+        if path is None or not path.is_file():
+            raise InvalidRequest("The start picture or its mask is not here any more: choose it again.")
+
+
+def _schedule(name: str, catalog: Catalog) -> str:
+    return AUTOMATIC if name.strip().casefold() == AUTOMATIC else catalog.schedule(name).id
+
+
+def _vae(name: str, catalog: Catalog) -> str:
+    """A VAE's full name; "Automatic" and "None" are choices too."""
+    for choice in ("Automatic", "None"):
+        if name.strip().casefold() == choice.casefold():
+            return choice
+    return catalog.vae(name).name
