@@ -1,0 +1,144 @@
+"""Third stage: the denoiser and the text encoder together, on cached latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel
+
+from training.starter import pictures
+from training.starter.captions import CaptionMaker
+from training.starter.config import StarterConfig
+from training.starter.latents import Cache
+from training.starter.models import build_text, build_unet, parameters
+from training.starter.precision import FULL, Precision, precision_of
+from training.starter.state import Stage
+from training.starter.tokens import SmallVocabulary
+from training.starter.train_text import train_text
+
+TIMESTEPS = 1000
+LINEAR_START, LINEAR_END = 0.00085, 0.012
+
+
+class Denoiser(nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self, config: StarterConfig, vocabulary: int) -> None:
+        super().__init__()
+        self.unet: UNet2DConditionModel = build_unet(config.unet, config.vae.latent_channels, config.latent_size)
+        self.text: CLIPTextModel = build_text(config.unet, vocabulary)
+        self.frozen = config.unet.text_frozen
+        self.text.requires_grad_(not self.frozen)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Predict for noisy latents (b, c, s, s) at times (b,) with words (b, 77)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            words = self.text(input_ids=ids).last_hidden_state
+        return self.unet(x, t, encoder_hidden_states=words).sample
+
+
+def alphas_cumprod() -> torch.Tensor:
+    """Return SD1's noise schedule, (1000,): the share of the signal's power that is left at each time."""
+    betas = torch.linspace(LINEAR_START**0.5, LINEAR_END**0.5, TIMESTEPS, dtype=torch.float64) ** 2
+    return torch.cumprod(1.0 - betas, 0).float()
+
+
+def spread_times(rng: np.random.Generator, count: int) -> torch.Tensor:
+    """Return (count,) times, one from each equal part of the schedule: less chance in the loss than free draws."""
+    return torch.from_numpy(((rng.permutation(count) + rng.random(count)) / count * TIMESTEPS).astype(np.int64))
+
+
+def token_batch(rng: np.random.Generator, captions: CaptionMaker, scenes: np.ndarray) -> torch.Tensor:
+    """Return (b, 77) small ids of fresh captions for scenes (b, 2)."""
+    return torch.from_numpy(np.stack([captions.tokens(rng, pictures.Scene(int(n), int(c))).ids for n, c in scenes]))
+
+
+def denoising_loss(
+    model: nn.Module,
+    x: torch.Tensor,
+    ids: torch.Tensor,
+    t: torch.Tensor,
+    noise: torch.Tensor,
+    alphas: torch.Tensor,
+    prediction: str,
+    precision: Precision = FULL,
+) -> torch.Tensor:
+    """Return the squared error of the predicted velocity (or noise), evenly weighted over times."""
+    a = alphas[t][:, None, None, None]
+    noisy = a.sqrt() * x + (1 - a).sqrt() * noise
+    target = a.sqrt() * noise - (1 - a).sqrt() * x if prediction == "v" else noise
+    with precision():
+        predicted = model(noisy, t, ids)
+    return nn.functional.mse_loss(predicted.float(), target)
+
+
+def order(config: StarterConfig, total: int, epoch: int) -> np.ndarray:
+    """Return the order of the cache's rows in one epoch."""
+    return np.random.default_rng([config.seed, 77, epoch]).permutation(total)
+
+
+def averaged_denoiser(stage: Stage, config: StarterConfig) -> Denoiser:
+    """Return the stage's averaged weights as networks in evaluation mode."""
+    model = Denoiser(config, len(SmallVocabulary()))
+    model.load_state_dict(stage.averaged())
+    return model.eval()
+
+
+def denoiser_stage(config: StarterConfig, folder: Path, taught: dict[str, torch.Tensor] | None = None) -> tuple[Stage, Denoiser]:
+    """Return the stage in `folder`, taken up where it was left, with the network it trains.
+
+    A new one starts from the text encoder's weights `taught`.
+    """
+    torch.manual_seed(config.seed + 2)
+    model = Denoiser(config, len(SmallVocabulary())).to(config.device)
+    u = config.unet
+    stage = Stage(
+        "unet",
+        model,
+        folder,
+        lr=u.lr,
+        ema=u.ema,
+        steps=u.steps,
+        minutes=u.minutes,
+        seed=config.seed + 3,
+        save_every_s=config.save_every_s,
+        log_every=config.log_every,
+    )
+    if not stage.resume() and taught is not None:
+        model.text.load_state_dict(taught)
+        stage.forget_average()
+    print(
+        f"unet: {parameters(model.unet) / 1e6:.2f} M and {parameters(model.text) / 1e6:.2f} M parameters, from step {stage.step}",
+        flush=True,
+    )
+    return stage, model
+
+
+def train_unet(config: StarterConfig, cache: Cache, folder: Path, stop_after: int | None = None) -> Denoiser:
+    """Train (or take up) the denoiser in `folder` and return its averaged weights."""
+    stage, model = denoiser_stage(config, folder, train_text(config, folder.parent / f"{folder.name}-text"))
+    captions = CaptionMaker(config.data)
+    alphas, precision = alphas_cumprod().to(config.device), precision_of(config)
+    size, taught = config.unet.batch, np.flatnonzero(np.isin(cache.scenes[:, 0], pictures.taught(config.data)))
+    total = len(taught)
+    per_epoch = total // size
+    current: dict[int, np.ndarray] = {}
+
+    def loss_of(stage: Stage) -> torch.Tensor:
+        epoch, place = divmod(stage.step, per_epoch)
+        if epoch not in current:
+            current.clear()
+            current[epoch] = order(config, total, epoch)
+        rows = np.sort(taught[current[epoch][place * size : (place + 1) * size]])
+        x = torch.from_numpy(cache.latents[rows].astype(np.float32)).to(config.device)
+        ids = token_batch(stage.rng, captions, cache.scenes[rows]).to(config.device)
+        t = spread_times(stage.rng, size).to(config.device)
+        noise = torch.randn(x.shape, generator=stage.generator).to(config.device)
+        return denoising_loss(model, x, ids, t, noise, alphas, config.unet.prediction, precision)
+
+    stage.run(loss_of, None, stop_after)
+    return averaged_denoiser(stage, config)
