@@ -1,0 +1,143 @@
+"""What the generation tabs have in common: one click is one request is one job; a pasted text fills the form; the browser remembers it.
+
+Knows which requests a tab makes only as a function from the form's values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+
+from modules.context import AppContext
+from modules.domain.requests import GenerationRequest
+from modules.gradio_ui.bindings import Form, to_request
+from modules.gradio_ui.notices import QUIET, Notices, Told
+from modules.gradio_ui.parts.generation_settings import SettingsColumn
+from modules.gradio_ui.parts.pasted_report import shown_report
+from modules.gradio_ui.parts.prompt_box import PromptBox
+from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
+from modules.prompts.styles import with_styles
+
+REQUEST_OPTIONS = ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")
+"""Settings of the bar that travel with the request, so that a click uses what its own screen shows, whatever another tab has set."""
+
+RequestsOf = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], GenerationRequest], gr.Request], Told]
+"""From the form's values, a function that makes the plain request in such values, and who asks, to the requests (a `Told`'s values)."""
+
+
+def remember_form(form: Form) -> None:
+    """Keep the form in the browser: every change is stored there without asking the server."""
+    ids = json.dumps(form.elem_ids)
+    gr.on(
+        [component.change for component in form.components],
+        None,
+        form.components,
+        None,
+        js=f"(...values) => {{ window.webui && webui.form.remember('{form.tab}', {ids}, values); }}",
+        **QUIET,
+    )
+
+
+def restore_form(demo: gr.Blocks, form: Form) -> None:
+    """Bring back what this browser remembers as soon as the page opens."""
+    wait = "if (!window.webui?.form) await new Promise((go) => addEventListener('webui-ready', go, {once: true}));"
+    call = f"webui.form.restore('{form.tab}', {json.dumps(form.elem_ids)}, {json.dumps(form.choices())}, values)"
+    demo.load(None, form.components, form.components, js=f"async (...values) => {{ {wait} return {call}; }}", **QUIET)
+
+
+def fill_js(form: Form) -> str:
+    """Script that takes the server's defaults, as JSON, and then the form's values: a form that nobody touched yet shows the defaults."""
+    return f"(defaults, ...values) => webui.form.fill('{form.tab}', {json.dumps(form.elem_ids)}, defaults, values)"
+
+
+def wire_generate(
+    context: AppContext,
+    form: Form,
+    quick: Mapping[str, Any],
+    notices: Notices,
+    event: Callable[..., Any],
+    submitted: gr.HTML,
+    requests_of: RequestsOf,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Submit what `requests_of` makes of the form's values and those of the components in `more`; the first one's job is followed."""
+    bar, extra = {key: quick[key] for key in REQUEST_OPTIONS}, dict(more or {})
+
+    def submit(data: dict[Any, Any], request: gr.Request) -> Told:
+        values = {**form.values(data), **{name: data[component] for name, component in extra.items()}}
+        shown = {key: data[control] for key, control in bar.items()}
+        told = requests_of(values, lambda given: plain_request(context, given, shown), request)
+        jobs = [context.queue.submit(wanted, source="ui", owner=request.username or "") for wanted in told.values]
+        return Told([jobs[0].id if jobs else gr.skip()], told.notes)
+
+    notices.on(event, submit, {*form.components, *bar.values(), *extra.values()}, [submitted], trigger_mode="multiple")
+
+
+def plain_request(context: AppContext, values: Mapping[str, Any], bar: Mapping[str, Any]) -> GenerationRequest:
+    """What the form and the quick-settings bar ask for, without a picture to begin from. Raises `InvalidRequest`."""
+    shown = context.settings.current.page.quicksettings
+    used = {key: value for key, value in bar.items() if key in shown and value not in (None, "")}
+    skip = used.get("CLIP_stop_at_last_layers")
+    styles = [context.styles.find(str(name)) for name in values.get("styles") or ()]
+    texts = {
+        "prompt": with_styles(str(values["prompt"] or ""), [style.prompt for style in styles]),
+        "neg_prompt": with_styles(str(values["neg_prompt"] or ""), [style.negative_prompt for style in styles]),
+    }
+    return to_request(
+        {**values, **texts},
+        context.catalog.snapshot(),
+        checkpoint=used.get("sd_model_checkpoint"),
+        vae=used.get("sd_vae"),
+        clip_skip=int(skip) if skip is not None else None,
+        overrides=parse_overrides(values.get("override_settings") or ()),
+    )
+
+
+def wire_paste(context: AppContext, form: Form, notices: Notices, source: gr.Textbox, button: gr.Button, report: gr.HTML) -> None:
+    """The arrow button: it reads the text in `source` (which the page's script fills), else the prompt, else the last picture's.
+
+    The script gives JSON: the text as `infotext` and, where not everything is to be taken over, the controls' names as `only` with some
+    `values` besides.
+    """
+
+    def paste(given: str, prompt: str) -> Told:
+        asked = json.loads(given) if given else {}
+        text = asked.get("infotext") or prompt or _last_infotext(context)
+        only, given_values = asked.get("only"), dict(asked.get("values") or {})
+        settings = context.settings.current
+        pasted = from_infotext(text, context.catalog.snapshot(), settings, img2img=form.tab == "img2img")
+        if only is not None:
+            chosen = {**{name: value for name, value in pasted.values.items() if name in only}, **given_values}
+            return Told([*(_update(name, chosen) for name in form), "", gr.skip()])
+        entries = override_entries(pasted.options, context.settings.as_options())
+        values = {**pasted.values, "override_settings": entries}
+        updates = [_update(name, values) for name in form]
+        return Told([*updates, "", shown_report(pasted.report)], pasted.notes)
+
+    notices.on(button.click, paste, [source, form["prompt"]], [*form.components, source, report])
+
+
+def wire_small_tools(form: Form, box: PromptBox, column: SettingsColumn) -> None:
+    """Clear, swap sides, and the seed's two buttons: all in the browser."""
+    texts = [form["prompt"], form["neg_prompt"]]
+    box.clear.click(None, texts, texts, js="(...texts) => webui.form.cleared(...texts)", **QUIET)
+    sides = [form["width"], form["height"]]
+    column.swap_size.click(None, sides, sides, js="(width, height) => [height, width]", **QUIET)
+    column.random_seed.click(None, None, form["seed"], js="() => -1", **QUIET)
+    column.reuse_seed.click(None, None, form["seed"], js=f"() => webui.shownSeed('{form.tab}')", **QUIET)
+
+
+def _update(name: str, values: Mapping[str, Any]) -> Any:
+    if name == "override_settings" and name in values:
+        return gr.Dropdown(value=values[name], choices=values[name], visible=bool(values[name]))
+    return values[name] if name in values else gr.skip()
+
+
+def _last_infotext(context: AppContext) -> str:
+    try:
+        return context.paths.params_file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""

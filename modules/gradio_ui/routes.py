@@ -1,0 +1,179 @@
+"""The page's own routes: its script, the job stream, pictures by id, token counts. Not an interface for other programs; that is `http_api`.
+
+Who the caller is was decided by the guard in front of everything and stands in `request.state.user`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from modules.context import AppContext
+from modules.domain.errors import UserError
+from modules.domain.jobs import Job
+from modules.domain.networks import MAX_VECTORS
+from modules.domain.results import SavedImage
+from modules.gradio_ui.stream import engine_json, image_json, job_stream, jobs_json
+from modules.imaging.files import read_infotext
+from modules.prompts.chunks import count_tokens
+from modules.prompts.inserts import inserts_of, mentioned
+from modules.prompts.tokenizer import clip_tokenizer
+from modules.settings.schema import SettingRow, rows
+
+STATIC = Path(__file__).parent / "static"
+SCRIPTS = (
+    *("core.js", "hints.js", "form.js", "output.js", "viewer.js"),
+    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js"),
+)
+_IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
+_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}
+_MAX_PROMPT = 200_000
+_MAX_PICTURE = 64 * 1024 * 1024
+
+
+def page_routes(context: AppContext, theme: str | None = None) -> APIRouter:
+    """All routes below `/internal`. `theme` (dark or light, from the command line) goes before the setting."""
+    router = APIRouter(prefix="/internal", include_in_schema=False)
+    _page_files(router, context, theme)
+    _job_routes(router, context)
+    _picture_routes(router, context)
+    _text_routes(router, context)
+    return router
+
+
+def _user(request: Request) -> str:
+    return str(getattr(request.state, "user", "") or "")
+
+
+def _page_files(router: APIRouter, context: AppContext, theme: str | None) -> None:
+    @router.get("/ping")
+    def ping() -> dict[str, Any]:
+        return {"ready": True, "engine": engine_json(context.queue.engine)}
+
+    @router.get("/page.js")
+    def script() -> Response:
+        page = context.settings.current.page
+        config = {
+            "theme": theme or page.theme.casefold(),
+            "emphasisStep": page.emphasis_step,
+            "networkStep": page.network_step,
+            "send": {"prompt": page.send_prompt, "seed": page.send_seed, "size": page.send_size},
+            "version": context.version,
+            "settings": [_setting_json(row) for row in rows() if not row.control.host],
+        }
+        text = f"window.webuiConfig = {json.dumps(config)};\n" + _joined(STATIC / name for name in SCRIPTS)
+        text += "\ndispatchEvent(new Event('webui-ready'));\n"
+        return Response(text, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+    @router.get("/icon.svg")
+    def icon() -> FileResponse:
+        return FileResponse(STATIC / "icon.svg", media_type="image/svg+xml")
+
+
+def _setting_json(row: SettingRow) -> dict[str, str]:
+    """What the settings search looks through: Gradio draws a section only once it is opened, so the document can't be searched."""
+    return {"key": row.control.key, "label": row.control.label, "info": row.control.info, "section": row.section_title}
+
+
+def _job_routes(router: APIRouter, context: AppContext) -> None:
+    @router.get("/jobs")
+    def jobs(request: Request) -> dict[str, Any]:
+        share = getattr(request.app.state, "share_url", None)
+        return {"jobs": jobs_json(context, _user(request)), "engine": engine_json(context.queue.engine), "share": share}
+
+    @router.get("/jobs/stream")
+    async def stream(request: Request) -> StreamingResponse:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(job_stream(context, _user(request)), media_type="text/event-stream", headers=headers)
+
+    @router.post("/jobs/{job_id}/interrupt")
+    def interrupt(job_id: str, request: Request) -> dict[str, str]:
+        context.queue.interrupt(_own_job(context, job_id, request).id)
+        return {}
+
+    @router.post("/jobs/{job_id}/skip")
+    def skip(job_id: str, request: Request) -> dict[str, str]:
+        context.queue.skip(_own_job(context, job_id, request).id)
+        return {}
+
+    @router.post("/jobs/{job_id}/first")
+    def first(job_id: str, request: Request) -> dict[str, str]:
+        context.queue.move_first(_own_job(context, job_id, request).id)
+        return {}
+
+    @router.post("/jobs/clear")
+    def clear(request: Request) -> dict[str, str]:
+        context.queue.clear(_user(request))
+        return {}
+
+
+def _own_job(context: AppContext, job_id: str, request: Request) -> Job:
+    job = context.queue.get(job_id)
+    if job is None or job.owner != _user(request):
+        raise HTTPException(404, "There is no such job.")
+    return job
+
+
+def _picture_routes(router: APIRouter, context: AppContext) -> None:
+    def own_image(image_id: str, request: Request) -> SavedImage:
+        image = context.gallery.get(image_id)
+        if image is not None:
+            job = context.queue.get(image.job_id)
+            if job is None or job.owner == _user(request):
+                return image
+        raise HTTPException(404, "There is no such picture.")
+
+    def answer(path: Path, name: str) -> Response:
+        kind = _TYPES.get(path.suffix.lower())
+        if kind is None or not path.is_file():
+            raise HTTPException(404, "The picture's file is gone.")
+        headers = {**_IMMUTABLE, "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
+        return FileResponse(path, media_type=kind, headers=headers, filename=name, content_disposition_type="inline")
+
+    @router.get("/images")
+    def images(request: Request, before: float | None = None, limit: int = 60) -> dict[str, Any]:
+        rows = context.gallery.recent(max(1, min(limit, 200)), before=before, owner=_user(request))
+        return {"images": [{**image_json(row), "created": row.created} for row in rows]}
+
+    @router.get("/images/{image_id}")
+    def image(image_id: str, request: Request) -> Response:
+        row = own_image(image_id, request)
+        return answer(context.gallery.path(row.id), Path(row.path).name)
+
+    @router.get("/thumbs/{image_id}")
+    def thumb(image_id: str, request: Request, side: int = 256) -> Response:
+        row = own_image(image_id, request)
+        path = context.gallery.thumbnail(row.id, 512 if side > 256 else 256)
+        return answer(path, path.name)
+
+
+def _text_routes(router: APIRouter, context: AppContext) -> None:
+    @router.post("/tokens")
+    def tokens(
+        prompt: Annotated[str, Body(embed=True, max_length=_MAX_PROMPT)], steps: Annotated[int, Body(embed=True)] = 20
+    ) -> dict[str, int]:
+        words = {row.word: row.vectors or 0 for row in context.catalog.snapshot().embeddings}
+        known = {word: words[word] for word in mentioned(prompt, words) if 0 < words[word] <= MAX_VECTORS}
+        count, limit = count_tokens(prompt, max(1, min(steps, 1000)), inserts=inserts_of(known, clip_tokenizer()))
+        return {"count": count, "limit": limit}
+
+    @router.post("/png-info")
+    async def png_info(request: Request) -> Response:
+        """The generation parameters in the picture that is the request's body."""
+        body = await request.body()
+        if len(body) > _MAX_PICTURE:
+            raise HTTPException(413, "The picture is larger than 64 MB.")
+        try:
+            return JSONResponse({"infotext": read_infotext(io.BytesIO(body))})
+        except UserError as error:
+            return JSONResponse({"infotext": "", "error": str(error)})
+
+
+def _joined(files: Iterable[Path]) -> str:
+    return "\n".join(file.read_text("utf-8") for file in files)

@@ -1,0 +1,66 @@
+// The form survives reload and restart: every change goes to this browser's storage, and comes back when the page opens.
+webui.form = (() => {
+  const key = (tab) => `webui.form.v1.${tab}`;
+  const restored = new Set();     // tabs whose form was brought back
+  const remembered = new Set();   // tabs that this browser had something about
+
+  function read(tab) {
+    try { return JSON.parse(localStorage.getItem(key(tab)) || '{}'); } catch { return {}; }
+  }
+
+  // What a person has laid hands on since the page opened; nothing that arrives late may overwrite it.
+  const touched = new Set();
+  for (const kind of ['input', 'pointerdown', 'keydown']) {
+    document.addEventListener(kind, (event) => {
+      const box = event.target.closest?.('[id^="txt2img_"], [id^="img2img_"]');
+      if (box) touched.add(box.id);
+    }, true);
+  }
+
+  // At once, without asking the server: what this browser remembers, where it is still a valid choice. `values` is what the form shows.
+  function restore(tab, ids, choices, values) {
+    const stored = read(tab);
+    const isGood = (id) => !choices[id] || Array.isArray(stored[id]) || choices[id].includes(stored[id]);
+    const merged = values.map((value, i) => {
+      const id = ids[i];
+      return touched.has(id) || stored[id] === undefined || stored[id] === null || !isGood(id) ? value : stored[id];
+    });
+    restored.add(tab);
+    if (Object.keys(stored).length) remembered.add(tab);
+    if (touched.size || Object.keys(stored).length) remember(tab, ids, merged);
+    return merged;
+  }
+
+  // Once the server has answered: its defaults of this moment, for a form that this browser does not remember.
+  function fill(tab, ids, defaults, values) {
+    if (remembered.has(tab)) return values;
+    const known = JSON.parse(defaults || '{}');
+    return values.map((value, i) => (touched.has(ids[i]) || !(ids[i] in known) ? value : known[ids[i]]));
+  }
+
+  function remember(tab, ids, values) {
+    if (!restored.has(tab)) return;          // the first change events come from building the page
+    try { localStorage.setItem(key(tab), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, values[i]])))); } catch { /* full */ }
+  }
+
+  // What this browser remembers of one control, whether or not the form shows it yet.
+  const stored = (tab, id) => read(tab)[id];
+
+  const forget = (tab) => localStorage.removeItem(key(tab));
+
+  // Fills the form from an infotext: through the same button as the arrow, with the text in its own hidden box, so no prompt is lost.
+  // `only` names the controls that are meant, where not all are; `values` are set as they are.
+  function paste(tab, infotext, {only = null, values = {}} = {}) {
+    webui.whenThere(`#${tab}_paste_source textarea, #${tab}_paste_source input`, (source) => {
+      webui.setField(source, JSON.stringify({infotext, only, values}));
+      setTimeout(() => webui.find(`#${tab}_paste`).click(), 60);
+    });
+  }
+
+  function cleared(prompt, negative) {
+    if ((prompt || negative) && !confirm('Clear the prompt and the negative prompt?')) return [prompt, negative];
+    return ['', ''];
+  }
+
+  return {restore, fill, remember, stored, forget, paste, cleared};
+})();

@@ -1,0 +1,283 @@
+// The output panel and the queue: follows the server's job stream, shows progress and pictures, finds everything again after a reload.
+(() => {
+  const jobs = new Map();
+  const panels = [];
+  let stream = null;
+  let followed = null;      // the job this page submitted last
+  let pinned = null;        // a job the user chose to look at
+  let engine = {state: 'starting', text: ''};
+  let share = null;        // the public link, once there is one
+
+  const isActive = (job) => job.state === 'queued' || job.state === 'running';
+  const running = () => [...jobs.values()].find((job) => job.state === 'running');
+  const active = () => [...jobs.values()].filter(isActive);
+
+  function take(list) {
+    const keep = new Set(list.map((job) => job.id));
+    for (const id of [...jobs.keys()]) if (!keep.has(id)) jobs.delete(id);
+    for (const job of list) jobs.set(job.id, job);
+  }
+
+  async function refresh() {
+    const answer = await webui.get('internal/jobs');
+    take(answer.jobs);
+    engine = answer.engine;
+    share = answer.share;
+    render();
+    if (active().length) listen();
+    else if (engine.state === 'starting' || engine.state === 'restarting') setTimeout(wake, 1500);
+  }
+
+  function listen() {
+    if (stream) return;
+    stream = new EventSource('internal/jobs/stream');
+    const on = (name, act) => stream.addEventListener(name, (event) => { act(JSON.parse(event.data)); render(); });
+    on('jobs', (data) => { take(data.jobs); engine = data.engine; });
+    on('engine', (data) => { engine = data; });
+    on('progress', (data) => {
+      const job = jobs.get(data.id);
+      if (!job) { refresh(); return; }
+      job.state = data.state;
+      job.progress = {...data, preview: data.preview || job.progress.preview};
+    });
+    on('image', (image) => {
+      const job = jobs.get(image.job);
+      if (job && !job.images.some((other) => other.id === image.id)) job.images.push(image);
+      if (job) job.images.sort((a, b) => a.index - b.index);
+    });
+    on('done', (data) => {
+      jobs.set(data.id, data);
+      if (data.state === 'failed' || data.state === 'quarantined') webui.toast(data.error || 'The job failed.', 'error');
+      for (const note of data.notes) webui.toast(note);
+    });
+    on('idle', (data) => { take(data.jobs); stop(); });
+    stream.onerror = () => { stop(); setTimeout(() => refresh().catch(() => setTimeout(listen, 3000)), 1500); };
+  }
+
+  function stop() {
+    if (stream) stream.close();
+    stream = null;
+  }
+
+  // The job that the panel of `tab` shows: the one chosen, the one that runs, the last one of this page, the last one at all.
+  function shownJob(tab) {
+    const own = [...jobs.values()].filter((job) => job.tab === tab);
+    const named = (id) => own.find((job) => job.id === id);
+    return named(pinned) || own.find((job) => job.state === 'running') || named(followed)
+      || own.reverse().find((job) => isActive(job) || job.images.length || job.error) || null;
+  }
+
+  function render() {
+    // An attribute, since Svelte writes class lists anew; on the box itself, since Gradio scopes our style sheet to the inside of its page.
+    for (const box of document.querySelectorAll('.generate-box')) box.toggleAttribute('data-busy', active().length > 0);
+    const now = running();
+    document.title = now && now.progress ? `[${Math.round(now.progress.fraction * 100)}%] diffusion-webui` : 'diffusion-webui';
+    for (const panel of panels) panel.render(shownJob(panel.root.dataset.tab));
+    renderFooter();
+  }
+
+  function renderFooter() {
+    const footer = webui.find('#footer .footer');
+    if (!footer) return;
+    const words = [`diffusion-webui ${webui.config.version}`, engine.device, engine.state === 'ready' ? 'ready' : engine.text || engine.state];
+    footer.querySelector('span').textContent = words.filter(Boolean).join(' · ');
+    const link = footer.querySelector('a');
+    link.hidden = !share;
+    if (share) { link.href = share; link.textContent = `Public link: ${share}`; }
+  }
+
+  const duration = (seconds) => {
+    if (seconds < 10) return `${seconds.toFixed(1)} s`;
+    return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  };
+
+  class Panel {
+    constructor(root) {
+      this.root = root;
+      this.part = (selector) => root.querySelector(selector);
+      this.chosen = new Map();                                    // job id -> picture id
+      this.part('.stage').addEventListener('click', () => { const image = this.image(); if (image) webui.viewer.open(this.images(), image); });
+      this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
+      this.part('.copy').addEventListener('click', () => this.copy());
+      for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
+      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) webui.form.paste(root.dataset.tab, image.infotext); });
+    }
+
+    images() { return this.job ? this.job.images : []; }
+
+    image() {
+      const list = this.images();
+      return list.find((image) => image.id === this.chosen.get(this.job?.id)) || list[0] || null;
+    }
+
+    choose(image) { this.chosen.set(this.job.id, image.id); this.render(this.job); }
+
+    arrow(event) {
+      const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+      const list = this.images();
+      if (!step || list.length < 2) return;
+      event.preventDefault();
+      this.choose(list[(list.indexOf(this.image()) + step + list.length) % list.length]);
+    }
+
+    send(target) {
+      const image = this.image();
+      if (target === 'input') webui.useAsInput();
+      else if (image) webui.sendTo(target, image.url, image.infotext);
+    }
+
+    async copy() {
+      const image = this.image();
+      if (!image) return;
+      try { await navigator.clipboard.writeText(image.infotext); webui.toast('Parameters copied.'); }
+      catch { webui.toast('The browser does not allow copying here; select the text instead.', 'error'); }
+    }
+
+    render(job) {
+      this.job = job;
+      this.renderProgress(job);
+      this.renderStage(job);
+      this.renderThumbs(job);
+      this.renderText(job);
+      this.renderQueue();
+    }
+
+    renderProgress(job) {
+      const bar = this.part('.progress');
+      const busy = Boolean(job && isActive(job));
+      bar.hidden = !busy;
+      if (!busy) return;
+      const progress = job.progress;
+      const percent = Math.round(progress.fraction * 100);
+      const words = [];
+      if (job.state === 'queued') words.push(progress.position > 1 ? `Waiting, number ${progress.position} in the queue` : 'Waiting');
+      else if (percent > 0) words.push(`${percent}%`);
+      if (progress.eta != null && job.state === 'running') words.push(`ETA ${duration(progress.eta)}`);
+      if (progress.steps && job.state === 'running') words.push(`step ${progress.step}/${progress.steps}`);
+      if (progress.text) words.push(progress.text);
+      if (engine.state === 'starting' || engine.state === 'restarting') words.push(engine.text);
+      bar.setAttribute('aria-valuenow', percent);
+      this.part('.bar').style.width = `${percent}%`;
+      this.part('.progress .text').textContent = words.filter(Boolean).join(' · ');
+    }
+
+    renderStage(job) {
+      const picture = this.part('.shown');
+      const image = this.image();
+      const preview = job && isActive(job) ? job.progress.preview : null;
+      const source = preview && (!image || !this.chosen.has(job.id)) ? preview : image ? image.url : null;
+      this.part('.empty').hidden = Boolean(source);
+      picture.hidden = !source;
+      if (!source) return;
+      if (picture.getAttribute('src') !== source) picture.src = source;
+      picture.alt = image ? `Generated picture, seed ${image.seed}` : 'Live preview';
+      picture.classList.toggle('preview', source === preview);
+      picture.classList.toggle('tiny', Boolean(image && Math.max(image.width, image.height) < 384));
+    }
+
+    renderThumbs(job) {
+      const strip = this.part('.thumbs');
+      const list = this.images();
+      const ids = list.map((image) => image.id).join();
+      if (strip.dataset.ids !== ids) {
+        strip.dataset.ids = ids;
+        strip.replaceChildren(...list.map((image) => {
+          const button = document.createElement('button');
+          button.type = 'button';
+          button.setAttribute('role', 'option');
+          button.dataset.id = image.id;
+          button.title = image.kind === 'grid' ? 'Grid' : `Seed ${image.seed}`;
+          const small = document.createElement('img');
+          small.src = image.thumb;
+          small.alt = button.title;
+          small.loading = 'lazy';
+          button.append(small);
+          button.onclick = () => this.choose(image);
+          return button;
+        }));
+      }
+      strip.hidden = list.length < 2;
+      const current = this.image();
+      for (const button of strip.children) button.setAttribute('aria-selected', String(button.dataset.id === current?.id));
+    }
+
+    renderText(job) {
+      const image = this.image();
+      this.part('.result-tools').hidden = !image;
+      const text = image ? image.infotext : '';
+      if (this.part('.infotext').textContent !== text) this.part('.infotext').textContent = text;
+      if (image) this.part('.download').href = image.url;
+      const lines = [];
+      if (job && !isActive(job)) {
+        if (job.seconds != null) lines.push(`Time taken: ${duration(job.seconds)}`);
+        if (job.state === 'cancelled') lines.push('interrupted');
+        if (job.error) lines.push(job.error);
+        lines.push(...job.notes);
+      } else if (!job && engine.state !== 'ready' && engine.state !== 'busy') lines.push(engine.text);
+      const line = this.part('.performance');
+      line.textContent = lines.filter(Boolean).join(' · ');
+      line.classList.toggle('error', Boolean(job && job.error));
+    }
+
+    renderQueue() {
+      const box = this.part('.queue');
+      const waiting = active();
+      box.hidden = waiting.length < 2;
+      if (box.hidden) return;
+      box.querySelector('summary').textContent = `Queue: ${waiting.length} jobs`;
+      box.querySelector('ol').replaceChildren(...waiting.map((job) => {
+        const item = document.createElement('li');
+        const name = document.createElement('button');
+        name.type = 'button';
+        name.className = 'job-name';
+        name.textContent = `${job.state === 'running' ? '▶ ' : ''}${job.prompt.slice(0, 80) || '(empty prompt)'}`;
+        name.onclick = () => { pinned = pinned === job.id ? null : job.id; render(); };
+        item.append(name);
+        if (job.state === 'queued') item.append(this.act('⤒', 'Run next', `internal/jobs/${job.id}/first`));
+        item.append(this.act('✕', 'Cancel', `internal/jobs/${job.id}/interrupt`));
+        return item;
+      }));
+    }
+
+    act(text, title, url) {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.className = 'tool-link';
+      button.textContent = text;
+      button.title = title;
+      button.setAttribute('aria-label', title);
+      button.onclick = () => webui.post(url).then(refresh).catch((error) => webui.toast(error.message, 'error'));
+      return button;
+    }
+  }
+
+  webui.output = (root) => {
+    if (panels.some((panel) => panel.root === root)) return;
+    panels.push(new Panel(root));
+    render();
+  };
+  webui.submitted = (id) => {
+    followed = id;
+    pinned = null;
+    refresh().catch((error) => webui.toast(error.message, 'error'));
+  };
+  const tell = (verb) => {
+    const job = running() || active()[0];
+    if (job) webui.post(`internal/jobs/${job.id}/${verb}`).then(refresh).catch((error) => webui.toast(error.message, 'error'));
+  };
+  webui.interrupt = () => tell('interrupt');
+  webui.skip = () => tell('skip');
+  webui.busy = () => active().length > 0;
+  webui.shownImage = (tab) => panels.find((panel) => panel.root.dataset.tab === tab)?.image() ?? null;
+  webui.shownSeed = (tab) => webui.shownImage(tab)?.seed ?? -1;
+  webui.jobs = jobs;
+
+  document.addEventListener('click', (event) => {
+    const button = event.target.closest?.('.interrupt, .skip');
+    if (button) button.classList.contains('skip') ? webui.skip() : webui.interrupt();
+  });
+  const wake = () => { if (!document.hidden && !stream) refresh().catch(() => {}); };
+  addEventListener('focus', wake);
+  document.addEventListener('visibilitychange', wake);
+  refresh().catch((error) => webui.toast(error.message, 'error'));
+})();

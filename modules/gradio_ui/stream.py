@@ -1,0 +1,170 @@
+"""What the page hears: jobs as JSON, and their events as a server-sent stream.
+
+One stream a page, open only while there is something to hear (browsers allow six connections to a host). Steps are merged: a slow reader
+gets the newest one, never a backlog. Events of other users' jobs are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from modules.context import AppContext
+from modules.domain.events import (
+    TERMINAL,
+    EngineStatus,
+    ImageSaved,
+    JobEvent,
+    Queued,
+    Stage,
+    Started,
+    StepDone,
+)
+from modules.domain.jobs import Job
+from modules.domain.results import SavedImage
+
+KEEP_ALIVE_SECONDS = 15.0
+RECENT_JOBS = 8
+
+
+def image_json(image: SavedImage) -> dict[str, Any]:
+    """A picture as the page knows it: by id, never by path."""
+    return {
+        "id": image.id,
+        "url": f"internal/images/{image.id}",
+        "thumb": f"internal/thumbs/{image.id}",
+        "width": image.width,
+        "height": image.height,
+        "seed": image.seed,
+        "infotext": image.infotext,
+        "kind": image.kind,
+        "index": image.index,
+        "job": image.job_id,
+    }
+
+
+def job_json(context: AppContext, job: Job) -> dict[str, Any]:
+    """A job with its pictures and, while it is active, its progress."""
+    images = sorted(context.gallery.for_job(job.id), key=lambda image: image.index)
+    seconds = job.finished - job.started if job.finished and job.started else None
+    return {
+        "id": job.id,
+        "state": job.state,
+        "source": job.source,
+        "tab": "img2img" if job.request.init else "txt2img",
+        "prompt": job.request.prompt,
+        "created": job.created,
+        "seconds": seconds,
+        "count": job.request.image_count,
+        "error": job.error,
+        "notes": list(job.notes),
+        "images": [image_json(image) for image in images],
+        "progress": progress_json(context, job.id),
+    }
+
+
+def jobs_json(context: AppContext, owner: str) -> list[dict[str, Any]]:
+    """All active jobs of `owner` and the latest finished ones, oldest first."""
+    active = context.queue.list(owner=owner, active_only=True)
+    recent = context.queue.list(owner=owner, limit=RECENT_JOBS)
+    chosen = {job.id: job for job in (*active, *recent)}
+    return [job_json(context, job) for job in sorted(chosen.values(), key=lambda job: job.seq)]
+
+
+def progress_json(context: AppContext, job_id: str) -> dict[str, Any]:
+    """Where a job stands; `preview` is a data URI or None."""
+    progress = context.queue.progress(job_id)
+    preview = context.queue.preview(job_id)
+    return {
+        "state": progress.state,
+        "step": progress.step,
+        "steps": progress.steps,
+        "batch": progress.batch,
+        "batches": progress.batches,
+        "fraction": round(progress.fraction, 4),
+        "eta": progress.eta_seconds,
+        "text": progress.text,
+        "position": progress.queue_position,
+        "preview_id": progress.preview_id,
+        "preview": "data:image/jpeg;base64," + base64.b64encode(preview).decode() if preview else None,
+    }
+
+
+class _Inbox:
+    """Collects from the queue's thread, hands over on the event loop; holds at most one unread progress a job."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._ready = asyncio.Event()
+        self._changed: dict[str, None] = {}
+        self._messages: list[JobEvent | EngineStatus] = []
+
+    def sink(self, event: JobEvent | EngineStatus) -> None:
+        self._loop.call_soon_threadsafe(self._take, event)
+
+    def _take(self, event: JobEvent | EngineStatus) -> None:
+        if isinstance(event, (StepDone, Stage, Queued, Started)):
+            self._changed[event.job_id] = None
+        else:
+            self._messages.append(event)
+        self._ready.set()
+
+    async def drain(self) -> tuple[list[str], list[JobEvent | EngineStatus]]:
+        """The jobs whose progress changed and the other events since the last call; both empty after a quiet while."""
+        try:
+            await asyncio.wait_for(self._ready.wait(), KEEP_ALIVE_SECONDS)
+        except asyncio.TimeoutError:
+            return [], []
+        self._ready.clear()
+        changed, self._changed = list(self._changed), {}
+        messages, self._messages = self._messages, []
+        return changed, messages
+
+
+async def job_stream(context: AppContext, owner: str) -> AsyncIterator[bytes]:
+    """Server-sent events: first everything as it is, then what changes, `idle` and the end when no job of `owner` is left."""
+    inbox = _Inbox(asyncio.get_running_loop())
+    unsubscribe = context.queue.subscribe(inbox.sink)
+    try:
+        yield _event("jobs", {"jobs": jobs_json(context, owner), "engine": engine_json(context.queue.engine)})
+        while context.queue.list(owner=owner, active_only=True, limit=1):
+            changed, messages = await inbox.drain()
+            if not changed and not messages:
+                yield b": still here\n\n"
+            for part in _parts(context, owner, changed, messages):
+                yield part
+        yield _event("idle", {"jobs": jobs_json(context, owner)})
+    finally:
+        unsubscribe()
+
+
+def engine_json(status: EngineStatus) -> dict[str, str]:
+    """How the engine is, for the footer."""
+    return {"state": status.state, "text": status.text, "device": status.device}
+
+
+def _parts(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[JobEvent | EngineStatus]) -> Iterable[bytes]:
+    for message in messages:
+        if isinstance(message, EngineStatus):
+            yield _event("engine", engine_json(message))
+        elif isinstance(message, ImageSaved) and _owns(context, owner, message.job_id):
+            yield _event("image", image_json(message.image))
+        elif isinstance(message, TERMINAL):
+            job = context.queue.get(message.job_id)
+            if job is not None and job.owner == owner:
+                yield _event("done", job_json(context, job))
+    for job_id in changed:
+        if _owns(context, owner, job_id):
+            yield _event("progress", {"id": job_id, **progress_json(context, job_id)})
+
+
+def _owns(context: AppContext, owner: str, job_id: str) -> bool:
+    job = context.queue.get(job_id)
+    return job is not None and job.owner == owner
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

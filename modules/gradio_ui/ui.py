@@ -1,0 +1,112 @@
+"""The whole page: the quick-settings bar over the tabs, and what happens when somebody opens it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+
+from modules.context import AppContext
+from modules.gradio_ui.bindings import DEFAULT_SIZE, Form, matching_size
+from modules.gradio_ui.generation import fill_js, remember_form, restore_form
+from modules.gradio_ui.notices import QUIET, Notices, Told
+from modules.gradio_ui.parts.hires import upscaler_choices
+from modules.gradio_ui.parts.quicksettings import quicksettings
+from modules.gradio_ui.tabs.gallery import gallery_tab
+from modules.gradio_ui.tabs.img2img import img2img_tab
+from modules.gradio_ui.tabs.png_info import png_info_tab
+from modules.gradio_ui.tabs.settings import SettingsTab, control_update, quick_updates, settings_tab, to_option
+from modules.gradio_ui.tabs.txt2img import txt2img_tab
+
+
+def build(context: AppContext) -> gr.Blocks:
+    """The page as Gradio blocks, bound to `context`."""
+    settings, catalog = context.settings.current, context.catalog.snapshot()
+    with gr.Blocks(title="diffusion-webui", fill_width=True, analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
+        notices = Notices()
+        quick, refresh = quicksettings(settings, catalog)
+        with gr.Tabs(elem_id="tabs", selected="txt2img"):
+            txt2img = txt2img_tab(context, quick, notices, demo)
+            img2img = img2img_tab(context, quick, notices, demo)
+            gallery_tab()
+            png_info_tab(context, notices)
+            forms = [txt2img.form, img2img.form]
+            tab = settings_tab(context, forms, quick, notices)
+        gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
+        _wire_quicksettings(context, notices, quick, txt2img.form, tab)
+        _wire_refresh(context, notices, quick, txt2img.form, refresh)
+        for form in forms:
+            restore_form(demo, form)
+            remember_form(form)
+        _wire_load(context, notices, demo, quick, forms, tab)
+    return demo
+
+
+def _wire_quicksettings(context: AppContext, notices: Notices, quick: Mapping[str, Any], form: Form, tab: SettingsTab) -> None:
+    for key, control in quick.items():
+        if isinstance(control, gr.Slider):
+            listen = control.release
+        elif isinstance(control, gr.Textbox):
+            listen = control.blur
+        else:
+            listen = control.input
+
+        notices.on(listen, _storing(context, key), control, [tab.version, tab.controls[key]])
+
+    def resize(width: float, height: float, title: str) -> tuple[int, int]:
+        return matching_size(int(width), int(height), context.catalog.snapshot(), title)
+
+    sides = [form["width"], form["height"]]
+    checkpoint = quick["sd_model_checkpoint"]
+    checkpoint.input(resize, [*sides, checkpoint], sides, **QUIET)
+
+
+def _storing(context: AppContext, key: str) -> Callable[[Any], list[Any]]:
+    def store(value: Any) -> list[Any]:
+        context.settings.update({key: to_option(key, value, context.settings.current, context.catalog.snapshot())})
+        return [context.settings.version, control_update(key, context.settings.current, context.catalog.snapshot())]
+
+    return store
+
+
+def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any], form: Form, refresh: gr.Button) -> None:
+    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], form["hr_upscaler"]]
+
+    def look_again() -> Told:
+        catalog = context.catalog.refresh()
+        found = f"{len(catalog.checkpoints)} checkpoints, {len(catalog.vaes)} VAEs and {len(catalog.upscalers)} upscaler models found."
+        updates = [control_update(key, context.settings.current, catalog) for key in ("sd_model_checkpoint", "sd_vae")]
+        return Told([*updates, upscaler_choices(catalog)], [found])
+
+    notices.on(refresh.click, look_again, None, listed)
+
+
+def _wire_load(
+    context: AppContext, notices: Notices, demo: gr.Blocks, quick: Mapping[str, Any], forms: list[Form], tab: SettingsTab
+) -> None:
+    """Blocks are built once, pages are opened often: each opening gets the settings, files and defaults of that moment."""
+    builtin = {elem_id: value for form in forms for elem_id, value in form.initial().items()}
+    upscaler = forms[0]["hr_upscaler"]
+
+    def fresh() -> Told:
+        settings, catalog = context.settings.current, context.catalog.snapshot()
+        known = {**builtin, **_native_size(context), **context.defaults.values}
+        problems = (*context.settings.problems, *context.defaults.problems, *context.queue.problems, *context.gallery.problems)
+        options = [control_update(key, settings, catalog) for key in tab.controls]
+        shown = json.dumps({elem_id: known[elem_id] for form in forms for elem_id in form.elem_ids})
+        bar = quick_updates(context, quick)
+        return Told([*bar, *options, context.settings.version, shown, upscaler_choices(catalog)], problems)
+
+    defaults = gr.Textbox(visible="hidden", elem_id="form_defaults", label="Defaults")
+    loaded = notices.on(demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, upscaler])
+    for form in forms:
+        loaded.then(None, [defaults, *form.components], form.components, js=fill_js(form), **QUIET)
+
+
+def _native_size(context: AppContext) -> dict[str, int]:
+    """Width and height that suit the checkpoint in use, for a form that nobody has touched yet."""
+    title = context.settings.current.models.checkpoint
+    width, height = matching_size(DEFAULT_SIZE, DEFAULT_SIZE, context.catalog.snapshot(), title)
+    return {f"{tab}_{name}": side for tab in ("txt2img", "img2img") for name, side in (("width", width), ("height", height))}
