@@ -109,6 +109,8 @@ class ImagePlan:
     hires: HiresPlan | None = None
     start: StartPlan | None = None
     """The picture that it begins from; None for noise alone."""
+    said: tuple[tuple[str, str], ...] = ()
+    """More (field, value) pairs for the infotext, as the request has them."""
 
     @property
     def batch_size(self) -> int:
@@ -141,6 +143,8 @@ class StartPlan:
     conditional_weight: float | None = 1.0
     """How much of what is drawn anew an inpainting checkpoint does not see; None for other checkpoints."""
     color_correction: bool = False
+    colors_of: str | None = None
+    """The file of the picture whose colours that is about, where it is another one."""
     background: str = "#ffffff"
     """The colour behind what is transparent."""
     image_hash: str | None = None

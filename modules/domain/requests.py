@@ -105,6 +105,8 @@ class GenerationRequest:
     inpaint: Inpaint | None = None
     overrides: tuple[tuple[str, str | int | float | bool], ...] = ()
     """Settings for this job alone, as A1111's (option key, value) pairs; the queue lays them over the snapshot it keeps with the job."""
+    said: tuple[tuple[str, str], ...] = ()
+    """What the infotext says besides: (field, value) pairs of whoever made the request, a script for example."""
 
     def __post_init__(self) -> None:
         for name, side in (("Width", self.width), ("Height", self.height)):
@@ -122,7 +124,8 @@ class GenerationRequest:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The ids of the pictures that the request begins from."""
-        found = (self.init.image if self.init else None, self.inpaint.mask if self.inpaint else None)
+        init = self.init
+        found = (init.image if init else None, init.colors_of if init else None, self.inpaint.mask if self.inpaint else None)
         return tuple(each for each in found if each is not None)
 
     @property
@@ -154,4 +157,5 @@ class GenerationRequest:
         if values.get("inpaint") is not None:
             values["inpaint"] = Inpaint.from_json(values["inpaint"])
         values["overrides"] = tuple((str(key), value) for key, value in values.get("overrides", ()))
+        values["said"] = tuple((str(key), str(value)) for key, value in values.get("said", ()))
         return cls(**values)
