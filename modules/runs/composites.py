@@ -1,0 +1,57 @@
+"""How does a picture that a script made get into the gallery? Encoded as the settings say, staged, and saved as a grid of the run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from modules.domain.errors import StorageError
+from modules.domain.events import ImageDone
+from modules.domain.results import SavedImage
+from modules.gallery.gallery import Gallery
+from modules.imaging.files import encode_image
+from modules.runs.run import Run
+from modules.scripts.script import Composite
+from modules.settings.schema import Saving
+
+log = logging.getLogger(__name__)
+
+_EACH_ROUND = 64
+"""Room for a round's composites among the run's numbers."""
+
+
+def save_composite(gallery: Gallery, staging: Path, run: Run, number: int, made: Composite) -> SavedImage:
+    """The saved picture; saved already, in a try before a crash, it is the one that is there. Raises `StorageError`."""
+    saving: Saving = run.settings.saving
+    index = -1 - number - _EACH_ROUND * run.round
+    data, suffix = _encoded(made, saving)
+    staged = staging / f"{run.id}-{run.round}-{number}.{suffix}"
+    try:
+        staging.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"The grid could not be written to {staging}: {error.strerror or error}.") from error
+    event = ImageDone(
+        job_id=run.id,
+        index=index,
+        kind="grid",
+        staged=str(staged),
+        width=made.image.width,
+        height=made.image.height,
+        seed=made.seed,
+        infotext=made.infotext,
+        prompt=run.request.prompt,
+    )
+    return gallery.commit(event, run.as_job())
+
+
+def _encoded(made: Composite, saving: Saving) -> tuple[bytes, str]:
+    infotext = made.infotext if saving.embed_infotext else None
+    try:
+        return encode_image(made.image, saving.grid_format, infotext, saving.jpeg_quality), saving.grid_format
+    except (OSError, ValueError) as error:
+        if saving.grid_format == "png":
+            raise
+        # WebP ends at 16383 pixels a side, and JPEG at 65535
+        log.warning("%s can't hold a picture of %dx%d: %s", saving.grid_format, made.image.width, made.image.height, error)
+        return encode_image(made.image, "png", infotext), "png"
