@@ -107,7 +107,9 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
         paths=paths,
         version=VERSION,
     )
-    services = Services(starts=(queue.start, runs.start, catalog.start), closes=(runs.close, queue.close, catalog.close, gallery.close, hashes.close))
+    services = Services(
+        starts=(queue.start, runs.start, catalog.start), closes=(runs.close, queue.close, catalog.close, gallery.close, hashes.close)
+    )
     return context, services
 
 

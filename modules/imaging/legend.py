@@ -71,13 +71,6 @@ def legend_sheet(cells: Cells, columns: Labels = (), rows: Labels = (), margin: 
     layout = sheet_layout(cells, columns, rows, margin)
     sheet = Image.new("RGB", layout.size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    for y, row in enumerate(cells):
-        for x, picture in enumerate(row):
-            left, top = layout.cell(x, y)
-            if picture is None:
-                draw.rectangle((left, top, left + layout.width - 1, top + layout.height - 1), fill=MISSING)
-                continue
-            sheet.paste(picture.convert("RGB"), (left + (layout.width - picture.width) // 2, top + (layout.height - picture.height) // 2))
     size = _font_size(layout.width, layout.height)
     for x, labels in enumerate(columns if layout.top else ()):
         left, _ = layout.cell(x, 0)
@@ -85,6 +78,14 @@ def legend_sheet(cells: Cells, columns: Labels = (), rows: Labels = (), margin: 
     for y, labels in enumerate(rows if layout.left else ()):
         _, top = layout.cell(0, y)
         _write(draw, labels, (0, top, layout.left, top + layout.height), size)
+    # The pictures last: a word that is too long for its room must not lie over them.
+    for y, row in enumerate(cells):
+        for x, picture in enumerate(row):
+            left, top = layout.cell(x, y)
+            if picture is None:
+                draw.rectangle((left, top, left + layout.width - 1, top + layout.height - 1), fill=MISSING)
+                continue
+            sheet.paste(picture.convert("RGB"), (left + (layout.width - picture.width) // 2, top + (layout.height - picture.height) // 2))
     return sheet
 
 

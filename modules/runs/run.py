@@ -42,6 +42,8 @@ class Run:
     error: str = ""
     notes: tuple[str, ...] = ()
     sheet: Sheet | None = None
+    shown: tuple[str, ...] | None = None
+    """The single pictures that its script wants to be seen, None for all."""
 
     @property
     def active(self) -> bool:

@@ -39,6 +39,9 @@ AHEAD = 2
 """How many jobs of a run are in the queue at a time: the one that is drawn and the next, so that the engine never waits for us."""
 
 MAX_JOBS = 4096
+MAX_UNSAVED = 150
+"""Pictures that are not saved are kept for a while only: a run must not be longer than that."""
+
 _RETRY_SECONDS = 1.0
 _GOODBYE_SECONDS = 15.0
 
@@ -166,10 +169,12 @@ class Runs:
         """The ids of its jobs, in the order in which they were queued."""
         return list(self._store.jobs(run_id).values())
 
-    def images(self, run_id: str) -> list[SavedImage]:
-        """What the run made, the newest grid first, and then its jobs' pictures in the script's order where that is known."""
-        own = self._gallery.for_job(run_id)
-        return [*own, *(image for job_id in self.jobs(run_id) for image in self._gallery.for_job(job_id) if image.kind == "image")]
+    def images(self, run: Run) -> list[SavedImage]:
+        """What is to be seen of a run: what its script made, the last round's first, then the single pictures that it wants shown."""
+        own = self._gallery.for_job(run.id)
+        if run.shown is not None:
+            return [*own, *(image for image in map(self._gallery.get, run.shown) if image is not None)]
+        return [*own, *(image for job_id in self.jobs(run.id) for image in self._gallery.for_job(job_id) if image.kind == "image")]
 
     def progress(self, run: Run) -> RunProgress:
         """How far a run is."""
@@ -204,11 +209,12 @@ class Runs:
         player.steps.close()
         if len(player.slots) > MAX_JOBS:
             raise InvalidRequest(f"{run.script} would draw {len(player.slots)} pictures; {MAX_JOBS} are the most. Use fewer values.")
+        if len(player.slots) > MAX_UNSAVED and not run.settings.saving.save_images:
+            raise InvalidRequest(f"{len(player.slots)} pictures at once are only drawn where pictures are saved: switch that on.")
         for slot in player.slots:
             self._queue.frozen(slot.request, run.settings)
 
     def _environment(self, run: Run) -> Environment:
-        saving = run.settings.saving
         return Environment(
             catalog=self._catalog.snapshot(),
             entropy=run.entropy,
@@ -216,7 +222,6 @@ class Runs:
             open_input=self._inputs.open,
             keep=lambda picture: self._inputs.put_picture(picture.convert("RGB")).id,
             styles=self._styles(),
-            make_grid=saving.save_grid or saving.show_grid,
         )
 
     def _hear(self, event: JobEvent | EngineStatus) -> None:
@@ -355,9 +360,7 @@ class Runs:
         self._end(run.id, state, error=error, outcome=replace(outcome, notes=tuple(notes)))
 
     def _end(self, run_id: str, state: RunState, *, error: str = "", outcome: Outcome | None = None) -> None:
-        self._store.finish(
-            run_id, state, error=error, notes=outcome.notes if outcome else (), sheet=outcome.sheet if outcome is not None else None
-        )
+        self._store.finish(run_id, state, error=error, outcome=outcome)
         self._players.pop(run_id, None)
         run = self.get(run_id)
         if run is not None:

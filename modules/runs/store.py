@@ -16,13 +16,13 @@ from typing import Any
 from modules.domain.errors import InvalidRequest
 from modules.domain.requests import GenerationRequest
 from modules.runs.run import ACTIVE, Run, RunState
-from modules.scripts.script import Sheet
+from modules.scripts.script import Outcome, Sheet
 from modules.settings.database import Database
 from modules.settings.schema import Settings
 from modules.settings.values import settings_from_json, settings_to_json
 
 _COLUMNS = (
-    "seq, id, state, script, tab, request, settings, given, entropy, owner, source, created, finished, round, error, notes, sheet"
+    "seq, id, state, script, tab, request, settings, given, entropy, owner, source, created, finished, round, error, notes, sheet, shown"
 )
 
 _SCHEMA = """
@@ -43,7 +43,8 @@ CREATE TABLE IF NOT EXISTS runs (
     round INTEGER NOT NULL DEFAULT 0,
     error TEXT NOT NULL DEFAULT '',
     notes TEXT NOT NULL DEFAULT '[]',
-    sheet TEXT NOT NULL DEFAULT ''
+    sheet TEXT NOT NULL DEFAULT '',
+    shown TEXT NOT NULL DEFAULT 'null'
 );
 CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state);
 CREATE INDEX IF NOT EXISTS runs_by_owner ON runs (owner, seq);
@@ -129,19 +130,21 @@ class RunStore:
             )
             return changed.rowcount == 1
 
-    def finish(self, run_id: str, state: RunState, *, error: str, notes: Iterable[str], sheet: Sheet | None) -> None:
+    def finish(self, run_id: str, state: RunState, *, error: str = "", outcome: Outcome | None = None) -> None:
         """End an active run."""
+        ended = outcome or Outcome()
+        sheet = json.dumps(asdict(ended.sheet)) if ended.sheet else ""
         with self._database.writing() as connection:
             connection.execute(
-                f"UPDATE runs SET state = ?, finished = ?, error = ?, notes = ?, sheet = ? WHERE id = ? AND state IN ({_MARKS})",
-                (state, time.time(), error, json.dumps(list(notes)), json.dumps(asdict(sheet)) if sheet else "", run_id, *ACTIVE),
+                f"UPDATE runs SET state = ?, finished = ?, error = ?, notes = ?, sheet = ?, shown = ? WHERE id = ? AND state IN ({_MARKS})",
+                (state, time.time(), error, json.dumps(ended.notes), sheet, json.dumps(ended.shown), run_id, *ACTIVE),
             )
 
     def begin_again(self, run_id: str, values: dict[str, Any], without: Iterable[str]) -> bool:
         """Let an ended run go on with these values, without the jobs named, whose requests are asked again; False where it is active."""
         with self._database.writing() as connection:
             changed = connection.execute(
-                "UPDATE runs SET state = 'running', finished = NULL, error = '', notes = '[]', sheet = '', given = ?, round = round + 1"
+                "UPDATE runs SET state = 'running', finished = NULL, error = '', notes = '[]', sheet = '', shown = 'null', given = ?, round = round + 1"
                 f" WHERE id = ? AND state NOT IN ({_MARKS})",
                 (json.dumps(values), run_id, *ACTIVE),
             )
@@ -212,6 +215,8 @@ def _run(row: tuple[Any, ...]) -> Run:
     values["entropy"] = int(values["entropy"])
     values["notes"] = tuple(json.loads(values["notes"]))
     values["sheet"] = _sheet(json.loads(values["sheet"])) if values["sheet"] else None
+    shown = json.loads(values["shown"])
+    values["shown"] = None if shown is None else tuple(map(str, shown))
     return Run(**values)
 
 

@@ -24,7 +24,7 @@ def strength_at(pass_: int, loops: int, first: float, final: float, curve: str) 
         return first
     way = pass_ / (loops - 1)
     bent = {"Aggressive": math.sin(way * math.pi / 2), "Lazy": 1 - math.cos(way * math.pi / 2)}.get(curve, way)
-    return min(1.0, max(0.0, first + (final - first) * bent))
+    return min(1.0, max(0.0, round(first + (final - first) * bent, 4)))
 
 
 def run(request: GenerationRequest, values: Mapping[str, Any], environment: Environment) -> Steps:
@@ -76,7 +76,7 @@ def _said(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _outcome(seen: list[Result], values: Mapping[str, Any], environment: Environment) -> Outcome:
     pictures = [result.picture for result in seen if result.picture]
-    if len(pictures) < 2 or not environment.make_grid or too_large(len(pictures), pictures[0].width, pictures[0].height):
+    if len(pictures) < 2 or too_large(len(pictures), pictures[0].width, pictures[0].height):
         return Outcome()
     row = image_grid([environment.open(picture) for picture in pictures], rows=1)
     return Outcome(composites=(composite(row, seen, {"Script": NAME, **dict(_said(values))}),))

@@ -49,7 +49,7 @@ def run(request: GenerationRequest, values: Mapping[str, Any], environment: Envi
 def _outcome(results: Results, optional: list[str], margin: int, environment: Environment) -> Outcome:
     pictures = [result.picture for result in results]
     some = next((picture for picture in pictures if picture is not None), None)
-    if some is None or len(results) < 2 or not environment.make_grid:
+    if some is None or len(results) < 2:
         return Outcome()
     if too_large(len(results), some.width, some.height):
         return Outcome(notes=(f"{NAME}: the sheet would be too large, so there are the single pictures only.",))

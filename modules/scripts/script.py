@@ -98,6 +98,8 @@ class Outcome:
     composites: tuple[Composite, ...] = ()
     notes: tuple[str, ...] = ()
     sheet: Sheet | None = None
+    shown: tuple[str, ...] | None = None
+    """The ids of the single pictures that belong into the result beside the composites, in order; None is all of them."""
 
 
 Steps = Generator[Step, Results, Outcome]
@@ -116,8 +118,6 @@ class Environment:
     open_input: Callable[[str], Image.Image]
     keep: Callable[[Image.Image], str]
     styles: tuple[Style, ...] = ()
-    make_grid: bool = True
-    """Whether anybody wants grids: the settings save or show them."""
 
     def random(self) -> random.Random:
         """The generator of the run's random numbers, always at its beginning."""

@@ -37,7 +37,22 @@ MAY = {
 
 NARROW = {("engine", "jobs"): "modules.jobs.protocol", ("bootstrap", "engine"): "modules.engine.config"}
 
-WEB = ("domain", "settings", "prompts", "imaging", "jobs", "gallery", "scripts", "runs", "hooks", "server", "gradio_ui", "http_api", "context", "bootstrap")
+WEB = (
+    "domain",
+    "settings",
+    "prompts",
+    "imaging",
+    "jobs",
+    "gallery",
+    "scripts",
+    "runs",
+    "hooks",
+    "server",
+    "gradio_ui",
+    "http_api",
+    "context",
+    "bootstrap",
+)
 HEAVY = (
     "torch",
     "diffusers",

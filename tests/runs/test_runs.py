@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,15 @@ from PIL import Image
 from modules.domain.errors import InvalidRequest
 from modules.domain.img2img import Img2Img
 from modules.imaging.files import read_infotext
+from modules.runs.run import Run
 from tests.jobs.scripted_runner import Script
 from tests.runs.running import Office, office
 
 SLOW = Script(step_seconds=0.05)
 
 
-def grids(made: Office, run_id: str) -> list[Path]:
-    return [made.house.gallery.path(image.id) for image in made.runs.images(run_id) if image.kind == "grid"]
+def grids(made: Office, run: Run) -> list[Path]:
+    return [made.house.gallery.path(image.id) for image in made.runs.images(run) if image.kind == "grid"]
 
 
 def test_a_run_draws_its_cells_and_saves_its_sheet(tmp_path: Path) -> None:
@@ -26,7 +28,7 @@ def test_a_run_draws_its_cells_and_saves_its_sheet(tmp_path: Path) -> None:
         assert (run.state, run.error) == ("done", "")
         assert [job.request.prompt for job in made.jobs(run)] == ["draw", "draw, a hat", "draw, a cat", "draw, a hat, a cat"]
         assert len({job.request.seed.value for job in made.jobs(run)}) == 1
-        (grid,) = grids(made, run.id)
+        (grid,) = grids(made, run)
         assert "txt2img-grids" in str(grid)
         assert "Script: Prompt matrix" in read_infotext(grid)
         assert Image.open(grid).width > 32
@@ -41,8 +43,8 @@ def test_a_run_goes_on_after_a_restart_and_draws_nothing_twice(tmp_path: Path) -
         assert run.state == "done"
         assert len(again.jobs(run)) == 8
         assert len(again.house.queue.list()) == 8
-        assert len([image for image in again.runs.images(run.id) if image.kind == "image"]) == 8
-        assert len(grids(again, run.id)) == 1
+        assert len([image for image in again.runs.images(run) if image.kind == "image"]) == 8
+        assert len(grids(again, run)) == 1
 
 
 def test_pause_lets_no_new_job_into_the_queue(tmp_path: Path) -> None:
@@ -69,13 +71,13 @@ def test_interrupt_ends_run_and_job_and_keeps_what_there_is(tmp_path: Path) -> N
         assert run.state == "cancelled"
         assert not made.house.queue.list(active_only=True)
         assert 2 <= len([job for job in made.jobs(run) if job.state == "done"]) < 8
-        assert len(grids(made, run.id)) == 1
+        assert len(grids(made, run)) == 1
         # and it can go on from there
         made.runs.go_on(run.id)
         run = made.wait(run)
         assert run.state == "done"
         assert {job.state for job in made.jobs(run)} == {"done"}
-        assert len(grids(made, run.id)) == 2
+        assert len(grids(made, run)) == 2
 
 
 def test_a_cell_that_fails_is_empty_and_named(tmp_path: Path) -> None:
@@ -85,7 +87,7 @@ def test_a_cell_that_fails_is_empty_and_named(tmp_path: Path) -> None:
         assert run.state == "done"
         assert [job.state for job in made.jobs(run)] == ["done", "failed", "done"]
         assert run.notes == ("1 of 3 could not be drawn: The scripted device is full.",)
-        assert len(grids(made, run.id)) == 1
+        assert len(grids(made, run)) == 1
 
 
 def test_what_is_wrong_is_said_before_anything_is_queued(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_loopback_begins_each_pass_from_the_one_before(tmp_path: Path) -> None:
             (image,) = made.house.gallery.for_job(before.id)
             assert made.inputs.open(each.image).tobytes() == Image.open(made.house.gallery.path(image.id)).convert("RGB").tobytes()
         assert [job.request.seed.value for job in jobs] == [jobs[0].request.seed.value + n for n in range(3)]
-        (grid,) = grids(made, run.id)
+        (grid,) = grids(made, run)
         assert Image.open(grid).size == (48, 16)
         assert "img2img-grids" in str(grid)
 
@@ -125,13 +127,7 @@ def test_settings_changed_on_the_way_do_not_change_the_run(tmp_path: Path) -> No
     with office(tmp_path, script=SLOW) as made:
         run = made.submit("Prompt matrix", {}, "draw|one|two")
         made.wait_for(lambda: made.jobs(run))
-        made.house.set(models=replace_clip_skip(made))
+        made.house.set(models=replace(made.house.settings[0].models, clip_skip=3))
         run = made.wait(run)
         assert {job.request.clip_skip for job in made.jobs(run)} == {1}
         assert {job.settings.models.clip_skip for job in made.jobs(run)} == {1}
-
-
-def replace_clip_skip(made: Office) -> object:
-    from dataclasses import replace
-
-    return replace(made.house.settings[0].models, clip_skip=3)
