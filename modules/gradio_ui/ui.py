@@ -93,7 +93,13 @@ def _wire_load(
     def fresh() -> Told:
         settings, catalog = context.settings.current, context.catalog.snapshot()
         known = {**builtin, **_native_size(context), **context.defaults.values}
-        problems = (*context.settings.problems, *context.defaults.problems, *context.queue.problems, *context.gallery.problems)
+        problems = (
+            *context.settings.problems,
+            *context.defaults.problems,
+            *context.queue.problems,
+            *context.runs.problems,
+            *context.gallery.problems,
+        )
         options = [control_update(key, settings, catalog) for key in tab.controls]
         shown = json.dumps({elem_id: known[elem_id] for form in forms for elem_id in form.elem_ids})
         bar = quick_updates(context, quick)

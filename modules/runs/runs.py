@@ -244,10 +244,7 @@ class Runs:
         with self._wake:
             sinks = tuple(self._sinks.values())
         for sink in sinks:
-            try:
-                sink(RunChanged(run=run))
-            except Exception:
-                log.exception("a subscriber failed on a change of run %s", run.id)
+            _deliver(run, sink)
 
     def _work(self) -> None:
         """The thread."""
@@ -365,6 +362,14 @@ class Runs:
         run = self.get(run_id)
         if run is not None:
             self._told(run)
+
+
+def _deliver(run: Run, sink: Sink) -> None:
+    """A subscriber's defect is its own."""
+    try:
+        sink(RunChanged(run=run))
+    except Exception:
+        log.exception("a subscriber failed on a change of run %s", run.id)
 
 
 def _script(name: str, tab: str) -> Script:

@@ -144,7 +144,8 @@ class RunStore:
         """Let an ended run go on with these values, without the jobs named, whose requests are asked again; False where it is active."""
         with self._database.writing() as connection:
             changed = connection.execute(
-                "UPDATE runs SET state = 'running', finished = NULL, error = '', notes = '[]', sheet = '', shown = 'null', given = ?, round = round + 1"
+                "UPDATE runs SET state = 'running', finished = NULL, error = '', notes = '[]', sheet = '', shown = 'null',"
+                " given = ?, round = round + 1"
                 f" WHERE id = ? AND state NOT IN ({_MARKS})",
                 (json.dumps(values), run_id, *ACTIVE),
             )

@@ -141,10 +141,14 @@ class Script:
         """Whether it is for the tab txt2img or img2img."""
         return self.img2img if tab == "img2img" else self.txt2img
 
+    @property
+    def slug(self) -> str:
+        """The name as it stands in ids."""
+        return re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.name.lower()))
+
     def elem_id(self, name: str, tab: str) -> str:
         """A1111's elem_id of a control: it names the tab only where the script is on both."""
-        title = re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.name.lower()))
-        return f"script_{f'{tab}_' if self.txt2img and self.img2img else ''}{title}_{name}"
+        return f"script_{f'{tab}_' if self.txt2img and self.img2img else ''}{self.slug}_{name}"
 
 
 def fixed_seeds(request: GenerationRequest, environment: Environment) -> GenerationRequest:

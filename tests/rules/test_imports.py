@@ -38,20 +38,8 @@ MAY = {
 NARROW = {("engine", "jobs"): "modules.jobs.protocol", ("bootstrap", "engine"): "modules.engine.config"}
 
 WEB = (
-    "domain",
-    "settings",
-    "prompts",
-    "imaging",
-    "jobs",
-    "gallery",
-    "scripts",
-    "runs",
-    "hooks",
-    "server",
-    "gradio_ui",
-    "http_api",
-    "context",
-    "bootstrap",
+    *("domain", "settings", "prompts", "imaging", "jobs", "gallery", "scripts", "runs", "hooks", "server"),
+    *("gradio_ui", "http_api", "context", "bootstrap"),
 )
 HEAVY = (
     "torch",
