@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from modules.scripts import loopback, prompt_matrix, prompts_from_file
 from modules.scripts.script import Script
+from modules.scripts.xyz import plot
 
-SCRIPTS: tuple[Script, ...] = (prompt_matrix.SCRIPT, prompts_from_file.SCRIPT, loopback.SCRIPT)
+SCRIPTS: tuple[Script, ...] = (prompt_matrix.SCRIPT, prompts_from_file.SCRIPT, plot.SCRIPT, loopback.SCRIPT)
 """In the order of the page's list."""
 
 

@@ -131,3 +131,49 @@ def test_settings_changed_on_the_way_do_not_change_the_run(tmp_path: Path) -> No
         run = made.wait(run)
         assert {job.request.clip_skip for job in made.jobs(run)} == {1}
         assert {job.settings.models.clip_skip for job in made.jobs(run)} == {1}
+
+
+SWEEP = {"x_type": "Steps", "x_values": "1,2,3", "y_type": "CFG Scale", "y_values": "4,5", "z_type": "Seed", "z_values": "-1,5"}
+
+
+def test_a_sweep_extended_by_a_column_draws_that_column_alone(tmp_path: Path) -> None:
+    with office(tmp_path) as made:
+        run = made.wait(made.submit("X/Y/Z plot", SWEEP))
+        assert run.state == "done"
+        before = {job.id for job in made.jobs(run)}
+        assert len(before) == 12
+        assert run.sheet is not None
+        assert [axis for axis, _ in run.sheet.axes] == ["Steps", "CFG Scale", "Seed"]
+        made.runs.go_on(run.id, {**SWEEP, "x_values": "1,2,3,4"})
+        run = made.wait(run)
+        assert run.state == "done"
+        new = [job for job in made.jobs(run) if job.id not in before]
+        assert {job.request.steps for job in new} == {4}
+        assert len(new) == 4
+        assert len(made.house.queue.list()) == 16
+        assert run.sheet is not None
+        # every cell stands where its axes say
+        for place, image_id in enumerate(run.sheet.cells):
+            image = made.house.gallery.get(image_id)
+            assert image is not None
+            job = made.house.queue.get(image.job_id)
+            assert job is not None
+            assert (job.request.steps, job.request.cfg_scale) == (place % 4 + 1, place // 4 % 2 + 4)
+        assert [image.kind for image in made.runs.images(run)] == ["grid", "grid"]
+
+
+def test_sub_grids_sub_images_and_what_the_grid_says(tmp_path: Path) -> None:
+    with office(tmp_path) as made:
+        values = {**SWEEP, "include_lone_images": True, "include_sub_grids": True, "draw_legend": False, "margin_size": 2}
+        run = made.wait(made.submit("X/Y/Z plot", values))
+        images = made.runs.images(run)
+        assert [image.kind for image in images].count("grid") == 3
+        assert len(images) == 15
+        wide = next(image for image in images if image.width == 3 * 16 * 2 + 2 * 5)
+        sub = [image for image in images if (image.width, image.height) == (3 * 16 + 4, 2 * 16 + 2)]
+        assert len(sub) == 2
+        text = read_infotext(made.house.gallery.path(wide.id))
+        assert 'Script: X/Y/Z plot, X Type: Steps, X Values: "1,2,3", Y Type: CFG Scale, Y Values: "4,5", Z Type: Seed' in text
+        fixed = text.split("Fixed Z Values: ")[1].strip('"').split(", ")
+        assert fixed[1] == "5"
+        assert fixed[0] != "-1"

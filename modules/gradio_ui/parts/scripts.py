@@ -13,6 +13,7 @@ from modules.context import AppContext
 from modules.domain.errors import InvalidRequest
 from modules.gradio_ui.bindings import Form
 from modules.gradio_ui.notices import QUIET, Notices
+from modules.gradio_ui.parts.xyz import axis_rows, wire_lists
 from modules.scripts.choices import choices_of
 from modules.scripts.registry import SCRIPTS, find_script
 from modules.scripts.script import Control, Script
@@ -84,8 +85,13 @@ def _body(form: Form, script: Script, context: AppContext, notices: Notices) -> 
     with gr.Column(visible=False, elem_id=script.elem_id("controls", form.tab), elem_classes="settings-column folding script-body") as body:
         if script.info:
             gr.Markdown(script.info)
+        special = _is_sweep(script)
+        if special:
+            axis_rows(form, script, context)
         waiting: list[Control] = []
         for control in script.controls:
+            if special and control.name[:2] in ("x_", "y_", "z_"):
+                continue
             # Checkboxes stand side by side, everything else has its line.
             if control.kind == "checkbox":
                 waiting.append(control)
@@ -95,7 +101,14 @@ def _body(form: Form, script: Script, context: AppContext, notices: Notices) -> 
         _checkboxes(form, script, waiting)
         if any(control.name == "prompt_txt" for control in script.controls):
             _upload(form, script, notices)
+        if special:
+            wire_lists(form, script, context)
     return body
+
+
+def _is_sweep(script: Script) -> bool:
+    """Whether its lists of values depend on its axes, so that they are laid out by hand."""
+    return any(control.name == "x_type" for control in script.controls)
 
 
 def _checkboxes(form: Form, script: Script, waiting: list[Control]) -> None:
