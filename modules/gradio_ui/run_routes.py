@@ -1,15 +1,19 @@
-"""What the page hears of runs and tells them: a run as JSON, and the routes that pause, resume and cancel one."""
+"""What the page hears of runs and tells them: a run as JSON, the routes that pause, resume and cancel one, and its table."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
 
 from modules.context import AppContext
 from modules.domain.errors import UserError
 from modules.domain.results import SavedImage
+from modules.imaging.files import open_image
+from modules.runs.export import as_csv, as_html
 from modules.runs.run import Run
+from modules.scripts.script import Sheet
 
 
 def image_json(image: SavedImage, run: str = "") -> dict[str, Any]:
@@ -68,6 +72,12 @@ def run_routes(context: AppContext) -> APIRouter:
             raise HTTPException(404, "There is no such run.")
         return run
 
+    def finished(run_id: str, request: Request) -> tuple[Run, Sheet]:
+        run = own(run_id, request)
+        if run.sheet is None:
+            raise HTTPException(404, "This run has no table.")
+        return run, run.sheet
+
     @router.post("/{run_id}/pause")
     def pause(run_id: str, request: Request) -> dict[str, Any]:
         return run_json(context, context.runs.pause(own(run_id, request).id))
@@ -83,4 +93,29 @@ def run_routes(context: AppContext) -> APIRouter:
         except UserError as error:
             raise HTTPException(409, str(error)) from error
 
+    @router.get("/{run_id}/sheet")
+    def sheet(run_id: str, request: Request) -> dict[str, Any]:
+        run, table = finished(run_id, request)
+        found = [context.gallery.get(image_id) if image_id else None for image_id in table.cells]
+        return {
+            "axes": [{"name": name, "labels": list(labels)} for name, labels in table.axes],
+            "cells": [image_json(image, run.id) if image else None for image in found],
+        }
+
+    @router.get("/{run_id}/sheet.csv")
+    def sheet_csv(run_id: str, request: Request) -> Response:
+        run, table = finished(run_id, request)
+        return _file(as_csv(table, context.gallery.get), "text/csv; charset=utf-8", f"sweep-{run.id}.csv")
+
+    @router.get("/{run_id}/sheet.html")
+    def sheet_html(run_id: str, request: Request) -> Response:
+        run, table = finished(run_id, request)
+        text = as_html(run, table, context.gallery.get, lambda image: open_image(context.gallery.path(image.id)))
+        return _file(text, "text/html; charset=utf-8", f"sweep-{run.id}.html")
+
     return router
+
+
+def _file(text: str, kind: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Security-Policy": "sandbox; default-src 'none'"}
+    return Response(text, media_type=kind, headers={**headers, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"})

@@ -29,6 +29,9 @@ _MARKUP = """
   </div>
   <div class="infotext" id="html_info_{tab}"></div>
   <div class="performance" id="html_log_{tab}" role="status"></div>
+  <details class="sheet" open hidden><summary>Table: click a cell to see its picture and settings</summary>
+    <div class="sheet-tables"></div><div class="sheet-links result-tools"></div>
+  </details>
   <details class="queue" id="{tab}_queue" hidden><summary></summary><ol></ol></details>
 </div>
 """

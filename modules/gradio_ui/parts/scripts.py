@@ -113,7 +113,7 @@ def _is_sweep(script: Script) -> bool:
 
 def _checkboxes(form: Form, script: Script, waiting: list[Control]) -> None:
     if waiting:
-        with gr.Row():
+        with gr.Row(elem_classes="script-flags"):
             for control in waiting:
                 _put(form, script, control, ())
         waiting.clear()

@@ -29,7 +29,7 @@ def axis_rows(form: Form, script: Script, context: AppContext) -> None:
         swaps = {
             pair: gr.Button(
                 f"Swap {'/'.join(pair).upper()} axes",
-                elem_id=script.elem_id(f"{''.join(pair)}_grid_swap_axes_button", form.tab),
+                elem_id=f"{''.join(pair)}_grid_swap_axes_button",
                 size="sm",
                 min_width=100,
             )
@@ -44,20 +44,28 @@ def axis_rows(form: Form, script: Script, context: AppContext) -> None:
 
 
 def wire_lists(form: Form, script: Script, context: AppContext) -> None:
-    """Show each axis' list or its text, as its type and "Use text inputs" say, and carry the values over from one to the other."""
+    """Show each axis' list or its text, as its type and "Use text inputs" say, and carry the values over from one to the other.
+
+    Values change only where a person chose something: what a reload brings back arrives in pieces, and must not be written over.
+    """
     text_mode = form[f"script_{script.slug}_csv_mode"]
+
+    def shown(name: str, wants_text: bool) -> list[Any]:
+        choices = _choices(context, form.tab, name)
+        listed = bool(choices) and not wants_text
+        return [gr.Textbox(visible=name != NOTHING and not listed), gr.Dropdown(visible=listed, choices=choices)]
+
+    def carried(name: str, typed: str, chosen: list[str], wants_text: bool) -> list[Any]:
+        choices = _choices(context, form.tab, name)
+        if not choices:
+            return [gr.skip(), []]
+        kept = [value for value in chosen or _split(typed) if value in choices]
+        return [join_values(kept), []] if wants_text and kept else [gr.skip(), kept]
+
     for letter in LETTERS:
         kind, text, listed = (form[f"script_{script.slug}_{letter}_{name}"] for name in _PARTS)
-
-        def shown(name: str, typed: str, chosen: list[str], wants_text: bool) -> list[Any]:
-            choices = _choices(context, form.tab, name)
-            if not choices or wants_text:
-                moved = join_values([value for value in chosen or () if value in choices]) if choices else ""
-                return [gr.Textbox(visible=name != NOTHING, value=moved or typed), gr.Dropdown(visible=False, choices=choices, value=[])]
-            kept = [value for value in chosen or _split(typed) if value in choices]
-            return [gr.Textbox(visible=False), gr.Dropdown(visible=True, choices=choices, value=kept)]
-
-        gr.on([kind.change, text_mode.change], shown, [kind, text, listed, text_mode], [text, listed], **QUIET)
+        gr.on([kind.change, text_mode.change], shown, [kind, text_mode], [text, listed], **QUIET)
+        gr.on([kind.input, text_mode.input], carried, [kind, text, listed, text_mode], [text, listed], **QUIET)
 
 
 def _axis_row(form: Form, script: Script, letter: str, names: list[str], default: str) -> gr.Button:
@@ -101,7 +109,7 @@ def _axis_row(form: Form, script: Script, letter: str, names: list[str], default
                 scale=3,
             ),
         )
-        return tool_button("📒", script.elem_id(f"fill_{letter}_tool_button", form.tab))
+        return tool_button("📒", f"xyz_grid_fill_{letter}_tool_button")
 
 
 def _wire_fill(context: AppContext, tab: str, parts: list[Any], button: gr.Button) -> None:

@@ -104,7 +104,7 @@
       this.root = root;
       this.part = (selector) => root.querySelector(selector);
       this.chosen = new Map();                                    // job id -> picture id
-      this.part('.stage').addEventListener('click', () => { const image = this.image(); if (image) webui.viewer.open(this.images(), image); });
+      this.part('.stage').addEventListener('click', () => { const image = this.image(); if (image) webui.viewer.open(this.images().includes(image) ? this.images() : [image], image); });
       this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
       this.part('.copy').addEventListener('click', () => this.copy());
       for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
@@ -114,11 +114,15 @@
     images() { return this.job ? this.job.images : []; }
 
     image() {
+      if (this.peek && this.peek.run === this.job?.id) return this.peek;
       const list = this.images();
       return list.find((image) => image.id === this.chosen.get(this.job?.id)) || list[0] || null;
     }
 
-    choose(image) { this.chosen.set(this.job.id, image.id); this.render(this.job); }
+    // A cell of a sweep's table: looked at, though it may not be among the results.
+    look(image) { this.peek = image; this.render(this.job); }
+
+    choose(image) { this.peek = null; this.chosen.set(this.job.id, image.id); this.render(this.job); }
 
     arrow(event) {
       const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
@@ -145,6 +149,7 @@
       this.job = job;
       this.renderProgress(job);
       webui.runs.renderTools(this.part('.run-tools'), webui.runs.get(job?.run), (url) => ask(url));
+      webui.runs.renderSheet(this.part('.sheet'), webui.runs.get(job?.run), (image) => this.look(image));
       this.renderStage(job);
       this.renderThumbs(job);
       this.renderText(job);

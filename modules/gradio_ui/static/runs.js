@@ -67,5 +67,56 @@ webui.runs = (() => {
     }));
   }
 
-  return {take, put, addImage, active, of, renderTools, get: (id) => runs.get(id)};
+  // The table of a finished sweep: axes around it, a click on a cell picks its picture; and the ways to take it along.
+  async function renderSheet(box, run, pick) {
+    box.hidden = !run?.sheet;
+    const key = run?.sheet ? `${run.id} ${run.seconds}` : '';
+    if (box.dataset.key === key) return;
+    box.dataset.key = key;
+    if (!key) return;
+    const address = `internal/runs/${run.id}/sheet`;
+    let sheet;
+    try { sheet = await webui.get(address); } catch (error) { box.hidden = true; webui.toast(error.message, 'error'); return; }
+    if (box.dataset.key !== key) return;
+    const [x, y, z] = sheet.axes.map((axis) => axis.labels);
+    const place = (column, row, level) => sheet.cells[(level * y.length + row) * x.length + column];
+    const tables = z.map((name, level) => {
+      const table = element('table');
+      if (name) table.append(element('caption', name));
+      table.append(element('tr', '', element('th'), ...x.map((text) => element('th', text))));
+      y.forEach((text, row) => table.append(element('tr', '', element('th', text), ...x.map((_, column) => cell(place(column, row, level), pick)))));
+      return table;
+    });
+    const links = [['csv', 'Table as CSV'], ['html', 'Table as a page']].map(([kind, text]) => {
+      const link = element('a', text);
+      link.className = 'tool-link';
+      link.href = `${address}.${kind}`;
+      link.download = '';
+      return link;
+    });
+    box.querySelector('.sheet-tables').replaceChildren(...tables);
+    box.querySelector('.sheet-links').replaceChildren(...links);
+  }
+
+  function element(kind, text = '', ...children) {
+    const node = document.createElement(kind);
+    if (text) node.textContent = text;
+    node.append(...children);
+    return node;
+  }
+
+  function cell(image, pick) {
+    if (!image) return element('td', '–');
+    const small = element('img');
+    small.src = image.thumb;
+    small.loading = 'lazy';
+    small.alt = `Seed ${image.seed}`;
+    const button = element('button', '', small);
+    button.type = 'button';
+    button.title = image.infotext.slice(0, 300);
+    button.onclick = () => pick(image);
+    return element('td', '', button);
+  }
+
+  return {take, put, addImage, active, of, renderTools, renderSheet, get: (id) => runs.get(id)};
 })();
