@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from modules.domain.events import ImageDone
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
 from modules.imaging.filenames import file_name, folder_name
 from modules.settings.atomic import sync_directory
@@ -48,8 +49,7 @@ class FolderCounters:
 def destination(event: ImageDone, job: Job, fields: Mapping[str, str]) -> str:
     """The folder below the outputs, with forward slashes, that A1111 would save this picture in."""
     saving: Saving = job.settings.saving
-    tab = "img2img" if job.request.init is not None else "txt2img"
-    folder = f"{tab}-grids" if event.kind == "grid" else f"{tab}-images"
+    folder = f"{job.request.tab}-grids" if event.kind == "grid" else f"{job.request.tab}-images"
     dated = folder_name(saving.date_pattern, fields) if saving.use_date_folders else ""
     return f"{folder}/{dated}" if dated else folder
 
@@ -86,6 +86,8 @@ def names(event: ImageDone, saving: Saving, fields: Mapping[str, str], folder: P
 def name_fields(event: ImageDone, job: Job) -> dict[str, str]:
     """What the tokens of a file-name pattern stand for; what the engine says wins over what was asked for."""
     request = job.request
+    if isinstance(request, ExtrasRequest):
+        return {"user": job.owner, **dict(event.name_fields)}
     fields = {
         "seed": str(event.seed),
         "steps": str(request.steps),

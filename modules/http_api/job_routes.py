@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from modules.domain.jobs import Job
+from modules.domain.jobs import Job, JobRequest
+from modules.domain.requests import GenerationRequest
 from modules.http_api.access import Api, user_of
 from modules.http_api.errors import PROBLEMS, ApiRoute, Refusal
 from modules.http_api.generation import Translate, checked, img2img_translation, shown_images, translated
@@ -99,8 +100,7 @@ def _submitted(api: Api, body: JobBody, owner: str, key: str | None) -> Job:
         asked = _asked(api, body.img2img, img2img_translation(api)) if body.img2img is not None else None
     assert asked is not None
     job = api.context.queue.submit(asked.request, source="api", owner=owner, idempotency_key=key)
-    filled_in = {"checkpoint": job.request.checkpoint, "vae": job.request.vae, "clip_skip": job.request.clip_skip}
-    if key is not None and replace(asked.request, **filled_in) != job.request:
+    if key is not None and not _is_same(asked.request, job.request):
         raise Refusal(422, "This Idempotency-Key belongs to another request.", f"Its job is {job.id}. Use a new key for a new request.")
     return job
 
@@ -109,6 +109,13 @@ def _asked(api: Api, body: _Body, translate: Translate[_Body]) -> Translated:
     """What a job's body asks for: its pictures are kept unless it says otherwise, since they are fetched later."""
     keep = body if "save_images" in body.model_fields_set else body.model_copy(update={"save_images": True})
     return translated(api, keep, translate)[1]
+
+
+def _is_same(asked: GenerationRequest, kept: JobRequest) -> bool:
+    """Whether an accepted request is this one, with what it left open filled in."""
+    if not isinstance(kept, GenerationRequest):
+        return False
+    return replace(asked, checkpoint=kept.checkpoint, vae=kept.vae, clip_skip=kept.clip_skip) == kept
 
 
 def _accepted(api: Api, job: Job) -> Response:
