@@ -17,6 +17,9 @@ NO_UPSCALER = "None"
 
 MIN_FACTOR, MAX_FACTOR = 0.05, 16.0
 MAX_SIDE = 16384
+MAX_PIXELS = 134_217_728
+"""The most that a result may have: 16384x8192."""
+
 MAX_NAME = 255
 MAX_INFOTEXT = 1_000_000
 
@@ -28,7 +31,8 @@ KIND = "extras"
 class ExtrasRequest:
     """One picture to be enlarged: `resize_by` times, or, where it is given, to `size` (width, height).
 
-    The picture keeps its proportions and fills all of `size`; with `crop`, what is over is cut off on both sides. `upscaler_2` is mixed into what `upscaler_1` makes, as strongly as `upscaler_2_visibility` says.
+    The picture keeps its proportions and fills all of `size`; with `crop`, what is over is cut off on both sides.
+    `upscaler_2` is mixed into what `upscaler_1` makes, as strongly as `upscaler_2_visibility` says.
     Raises `InvalidRequest` with a sentence for the user when a value is out of its range.
     """
 
@@ -96,11 +100,9 @@ class ExtrasRequest:
 
 def enlarged_size(request: ExtrasRequest, source: tuple[int, int]) -> tuple[int, int]:
     """The (width, height) that a picture of the size `source` is enlarged to, before anything is cut off. Raises `InvalidRequest`."""
-    if request.size is None:
-        factor = request.resize_by
-    else:
-        factor = max(request.size[0] / source[0], request.size[1] / source[1])
+    factor = request.resize_by if request.size is None else max(request.size[0] / source[0], request.size[1] / source[1])
     width, height = max(1, round(source[0] * factor)), max(1, round(source[1] * factor))
-    if max(width, height) > MAX_SIDE:
-        raise InvalidRequest(f"The result would have {width}x{height} pixels; {MAX_SIDE} a side are the most. Choose a smaller size.")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        most = f"{MAX_SIDE} a side and {MAX_PIXELS // 1_000_000} million in all are the most"
+        raise InvalidRequest(f"The result would have {width}x{height} pixels; {most}. Choose a smaller size.")
     return width, height
