@@ -17,6 +17,7 @@ from pathlib import Path
 from modules.domain.errors import ImageUnreadable, StorageError
 from modules.domain.events import ImageDone
 from modules.domain.jobs import Job
+from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
 from modules.gallery.index import GalleryIndex, Row
 from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, destination, is_saved, name_fields, names, place
@@ -75,7 +76,7 @@ class Gallery:
             self._index.complete(row)
             if row.root == _UNSAVED:
                 self._trim_unsaved(job.id)
-            elif event.kind == "image" and job.id != self._params_of:
+            elif event.kind == "image" and isinstance(job.request, GenerationRequest) and job.id != self._params_of:
                 self._params_of = job.id
                 self._write_params(event.infotext)
                 self._keep_start(job)
@@ -200,9 +201,10 @@ class Gallery:
 
     def _keep_start(self, job: Job) -> None:
         """A1111's copy of the picture that a job began from, under the name that the infotext gives."""
-        if not job.settings.saving.save_start_image or job.request.init is None:
+        init = job.request.init if isinstance(job.request, GenerationRequest) else None
+        if not job.settings.saving.save_start_image or init is None:
             return
-        source = input_file(self._paths.inputs, job.request.init.image)
+        source = input_file(self._paths.inputs, init.image)
         folder = self._paths.outputs / START_IMAGES_FOLDER
         try:
             if source is not None:

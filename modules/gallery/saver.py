@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from modules.domain.events import ImageDone
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
-from modules.imaging.filenames import file_name, folder_name
+from modules.imaging.filenames import file_name, folder_name, safe_name
 from modules.settings.atomic import sync_directory
 from modules.settings.schema import Saving
 
@@ -48,8 +49,7 @@ class FolderCounters:
 def destination(event: ImageDone, job: Job, fields: Mapping[str, str]) -> str:
     """The folder below the outputs, with forward slashes, that A1111 would save this picture in."""
     saving: Saving = job.settings.saving
-    tab = "img2img" if job.request.init is not None else "txt2img"
-    folder = f"{tab}-grids" if event.kind == "grid" else f"{tab}-images"
+    folder = f"{job.request.tab}-grids" if event.kind == "grid" else f"{job.request.tab}-images"
     dated = folder_name(saving.date_pattern, fields) if saving.use_date_folders else ""
     return f"{folder}/{dated}" if dated else folder
 
@@ -72,6 +72,11 @@ def names(event: ImageDone, saving: Saving, fields: Mapping[str, str], folder: P
         for _ in range(_TRIES):
             yield f"grid-{counters.take(folder, 'grid-'):04}{suffix}"
         return
+    if "source" in fields:
+        stem, ending = _extras_name(saving, fields)
+        for _ in range(_TRIES):
+            yield f"{stem}-{counters.take(folder, stem):04}{ending}{suffix}" if stem else f"{counters.take(folder, ''):05}{ending}{suffix}"
+        return
     pattern = saving.filename_pattern or ("[seed]" if saving.use_date_folders else "[seed]-[prompt_spaces]")
     text = file_name(pattern, fields) + SUFFIXES.get(event.kind, "")
     if saving.number_files or not text:
@@ -83,9 +88,18 @@ def names(event: ImageDone, saving: Saving, fields: Mapping[str, str], folder: P
         yield f"{text}-{number}{suffix}"
 
 
+def _extras_name(saving: Saving, fields: Mapping[str, str]) -> tuple[str, str]:
+    """What stands before and behind the number of an enlarged picture's file, as A1111 has it; each may be empty."""
+    stem = safe_name(Path(fields["source"]).stem) if saving.keep_source_names else ""
+    upscaler = safe_name(fields.get("upscaler", "")) if saving.name_upscaler else ""
+    return stem, f"-{upscaler}" if upscaler else ""
+
+
 def name_fields(event: ImageDone, job: Job) -> dict[str, str]:
     """What the tokens of a file-name pattern stand for; what the engine says wins over what was asked for."""
     request = job.request
+    if isinstance(request, ExtrasRequest):
+        return {"source": request.name, "user": job.owner, **dict(event.name_fields)}
     fields = {
         "seed": str(event.seed),
         "steps": str(request.steps),

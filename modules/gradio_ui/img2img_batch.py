@@ -135,7 +135,7 @@ def _own_parameters(context: AppContext, picture: Path, chosen: Sequence[str]) -
 
 def _known(context: AppContext, owner: str) -> list[tuple[Any, Any]]:
     jobs = context.queue.list(owner=owner, limit=_REMEMBERED)
-    return [(job.request, job.settings) for job in jobs if job.request.init and job.state in (*ACTIVE, "done")]
+    return [(job.request, job.settings) for job in jobs if job.request.tab == "img2img" and job.state in (*ACTIVE, "done")]
 
 
 def _frozen(context: AppContext, request: GenerationRequest) -> tuple[Any, Any]:

@@ -40,7 +40,7 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "run": context.runs.run_of(job.id),
         "state": job.state,
         "source": job.source,
-        "tab": "img2img" if job.request.init else "txt2img",
+        "tab": job.request.tab,
         "prompt": job.request.prompt,
         "created": job.created,
         "seconds": seconds,

@@ -17,8 +17,7 @@ from typing import TypeVar
 from modules.domain.catalog import CatalogSource
 from modules.domain.errors import EngineDied, InvalidRequest, StorageError
 from modules.domain.events import TERMINAL, Cancelled, EngineStatus, Failed, Finished, ImageDone, ImageSaved, JobEvent, Queued
-from modules.domain.jobs import Job, JobState
-from modules.domain.requests import GenerationRequest
+from modules.domain.jobs import Job, JobRequest, JobState
 from modules.domain.results import SavedImage
 from modules.jobs.acceptance import freeze
 from modules.jobs.progress import Progress, ProgressBoard
@@ -108,13 +107,13 @@ class JobQueue:
         if self._thread is not None:
             self._thread.join(_GOODBYE_SECONDS)
 
-    def frozen(self, request: GenerationRequest, settings: Settings | None = None) -> tuple[GenerationRequest, Settings]:
+    def frozen(self, request: JobRequest, settings: Settings | None = None) -> tuple[JobRequest, Settings]:
         """The request as `submit` would keep it, and its settings: those of this moment, or the given ones. Raises as `submit` does."""
         return freeze(request, settings or self._settings(), self._catalog.snapshot(), self._inputs)
 
     def submit(
         self,
-        request: GenerationRequest,
+        request: JobRequest,
         *,
         source: str = "ui",
         owner: str = "",

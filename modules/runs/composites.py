@@ -1,4 +1,4 @@
-"""How does a picture that a script made get into the gallery? Encoded as the settings say, staged, and saved as a grid of the run."""
+"""How does a picture that a script made get into the gallery? Encoded as the settings say, staged, and saved as a picture of the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EACH_ROUND = 64
 def save_composite(gallery: Gallery, staging: Path, run: Run, number: int, made: Composite) -> SavedImage:
     """The saved picture; saved already, in a try before a crash, it is the one that is there. Raises `StorageError`."""
     saving: Saving = run.settings.saving
-    index = -1 - number - _EACH_ROUND * run.round
+    place = number + _EACH_ROUND * run.round
     data, suffix = _encoded(made, saving)
     staged = staging / f"{run.id}-{run.round}-{number}.{suffix}"
     try:
@@ -33,8 +33,8 @@ def save_composite(gallery: Gallery, staging: Path, run: Run, number: int, made:
         raise StorageError(f"The grid could not be written to {staging}: {error.strerror or error}.") from error
     event = ImageDone(
         job_id=run.id,
-        index=index,
-        kind="grid",
+        index=place if made.kind == "image" else -1 - place,
+        kind=made.kind,
         staged=str(staged),
         width=made.image.width,
         height=made.image.height,
@@ -47,11 +47,12 @@ def save_composite(gallery: Gallery, staging: Path, run: Run, number: int, made:
 
 def _encoded(made: Composite, saving: Saving) -> tuple[bytes, str]:
     infotext = made.infotext if saving.embed_infotext else None
+    wanted = saving.image_format if made.kind == "image" else saving.grid_format
     try:
-        return encode_image(made.image, saving.grid_format, infotext, saving.jpeg_quality), saving.grid_format
+        return encode_image(made.image, wanted, infotext, saving.jpeg_quality), wanted
     except (OSError, ValueError) as error:
-        if saving.grid_format == "png":
+        if wanted == "png":
             raise
         # WebP ends at 16383 pixels a side, and JPEG at 65535
-        log.warning("%s can't hold a picture of %dx%d: %s", saving.grid_format, made.image.width, made.image.height, error)
+        log.warning("%s can't hold a picture of %dx%d: %s", wanted, made.image.width, made.image.height, error)
         return encode_image(made.image, "png", infotext), "png"

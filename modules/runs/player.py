@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modules.domain.requests import GenerationRequest
+from modules.domain.jobs import JobRequest
 from modules.runs.run import Run, request_key
 from modules.scripts.script import Environment, Outcome, Result, Script, Step, Steps
 
@@ -17,7 +17,7 @@ from modules.scripts.script import Environment, Outcome, Result, Script, Step, S
 class Slot:
     """One request of the step: the job that draws it, once there is one, and what became of it, once it is over."""
 
-    request: GenerationRequest
+    request: JobRequest
     key: str
     occurrence: int
     job_id: str = ""

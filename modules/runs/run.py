@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from modules.domain.jobs import Job
+from modules.domain.jobs import Job, JobRequest
 from modules.domain.requests import GenerationRequest
 from modules.scripts.script import Sheet
 from modules.settings.schema import Settings
@@ -85,6 +85,6 @@ class RunChanged:
     run: Run
 
 
-def request_key(request: GenerationRequest) -> str:
+def request_key(request: JobRequest) -> str:
     """The same for equal requests only: how a run that is played again finds its jobs."""
     return hashlib.sha256(json.dumps(request.to_json(), sort_keys=True).encode()).hexdigest()[:32]

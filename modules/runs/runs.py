@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from modules.domain.catalog import CatalogSource
 from modules.domain.errors import InvalidRequest, QueueFull, StorageError, UserError
 from modules.domain.events import TERMINAL, EngineStatus, JobEvent
@@ -104,6 +106,8 @@ class Runs:
         known = _script(script, tab)
         frozen, settings = self._queue.frozen(request)
         # The settings have the request's own laid over already; laid over once more they would undo what the script sets.
+        if not isinstance(frozen, GenerationRequest):
+            raise InvalidRequest(f"{known.name} needs a request for new pictures.")
         base = replace(frozen, overrides=())
         run = self._store.new(known.name, tab, base, settings, checked_values(known, values), owner=owner, source=source)
         self._check(run, known)
@@ -220,7 +224,7 @@ class Runs:
             entropy=run.entropy,
             open=lambda image: open_image(self._gallery.path(image.id)),
             open_input=self._inputs.open,
-            keep=lambda picture: self._inputs.put_picture(picture.convert("RGB")).id,
+            keep=lambda picture: self._inputs.put_picture(_plain(picture)).id,
             styles=self._styles(),
         )
 
@@ -362,6 +366,10 @@ class Runs:
         run = self.get(run_id)
         if run is not None:
             self._told(run)
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    return picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
 
 
 def _deliver(run: Run, sink: Sink) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modules.domain.catalog import PIXEL_UPSCALERS, Catalog
+from modules.domain.catalog import Catalog
 from modules.domain.styles import Style
 from modules.scripts.script import Control
 from modules.scripts.xyz.axes import axes_of
@@ -14,7 +14,7 @@ UPSCALERS, AXES, AXIS_VALUES = "<upscalers>", "<axes>", "<axis values>"
 def choices_of(control: Control, tab: str, catalog: Catalog, styles: tuple[Style, ...] = ()) -> tuple[str, ...]:
     """The choices of a control on a tab at this moment."""
     if control.choices == (UPSCALERS,):
-        return (*PIXEL_UPSCALERS, *(row.label for row in catalog.upscalers))
+        return catalog.extras_upscalers
     if control.choices == (AXES,):
         return tuple(axis.name for axis in axes_of(tab))
     return () if control.choices[:1] == (AXIS_VALUES,) else control.choices

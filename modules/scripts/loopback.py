@@ -92,13 +92,6 @@ SCRIPT = Script(
         Control(kind="slider", name="loops", label="Loops", default=4, low=1, high=32, step=1),
         Control(kind="slider", name="final_denoising_strength", label="Final denoising strength", default=0.5, low=0, high=1, step=0.01),
         Control(kind="dropdown", name="denoising_curve", label="Denoising strength curve", default="Linear", choices=CURVES),
-        Control(
-            kind="dropdown",
-            name="append_interrogation",
-            label="Append interrogated prompt at each iteration",
-            default="None",
-            choices=("None",),
-            shown=False,
-        ),
+        Control(kind="unused", name="append_interrogation", label="Append interrogated prompt at each iteration", default="None"),
     ),
 )

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from modules.domain.catalog import Catalog
+from modules.domain.jobs import JobRequest
 from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
 from modules.domain.styles import Style
@@ -24,7 +25,7 @@ from modules.imaging.infotext import format_infotext, parse_infotext
 RANDOM_SEEDS = 4_294_967_294
 """Random seeds are drawn from 0 to just below this, as for a job without a script."""
 
-ControlKind = Literal["checkbox", "number", "slider", "text", "dropdown", "radio"]
+ControlKind = Literal["checkbox", "checkboxes", "number", "slider", "text", "dropdown", "radio", "unused"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,8 @@ class Control:
     """One value that a script is set with: what the page makes a component of and the API an argument. `name` is A1111's `elem_id` of it.
 
     A dropdown that is `multiple` holds a list; one that is an `index` may be given as the position of its choice, as A1111's clients do.
-    Choices in angle brackets (`<upscalers>`) stand for what the catalogue holds.
+    One that is `unused` only keeps its place among the arguments by position. Choices in angle brackets (`<upscalers>`) stand for what
+    the catalogue holds.
     """
 
     kind: ControlKind
@@ -58,7 +60,7 @@ Opener = Callable[[SavedImage], Image.Image]
 class Result:
     """What became of one request. `pictures` are its saved ones, grids and masks not among them; empty where it failed or was stopped."""
 
-    request: GenerationRequest
+    request: JobRequest
     state: str
     pictures: tuple[SavedImage, ...] = ()
     error: str = ""
@@ -69,7 +71,7 @@ class Result:
         return self.pictures[0] if self.pictures else None
 
 
-Step = tuple[GenerationRequest, ...]
+Step = tuple[JobRequest, ...]
 Results = tuple[Result, ...]
 
 
@@ -81,6 +83,8 @@ class Composite:
     infotext: str
     seed: int
     label: str = "Grid"
+    kind: str = "grid"
+    """`grid`, or `image` for one that is a result like any other: it goes where single pictures go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +168,12 @@ def fixed_seeds(request: GenerationRequest, environment: Environment) -> Generat
     return replace(request, seed=drawn)
 
 
-def composite(image: Image.Image, results: Sequence[Result], said: Mapping[str, object], label: str = "Grid") -> Composite:
+def composite(
+    image: Image.Image, results: Sequence[Result], said: Mapping[str, object], label: str = "Grid", kind: str = "grid"
+) -> Composite:
     """A composite whose infotext is the first picture's with the fields `said` at its end. Needs one result with a picture."""
     first = next(result.pictures[0] for result in results if result.pictures)
-    return Composite(image=image, infotext=with_fields(first.infotext, said), seed=first.seed, label=label)
+    return Composite(image=image, infotext=with_fields(first.infotext, said), seed=first.seed, label=label, kind=kind)
 
 
 def with_fields(infotext: str, said: Mapping[str, object]) -> str:

@@ -23,7 +23,7 @@ def by_position(script: Script, arguments: Sequence[Any]) -> dict[str, Any]:
 
 
 def _checked(control: Control, value: Any) -> Any:
-    if value is None:
+    if value is None or control.kind == "unused":
         return list(control.default) if control.multiple else control.default
     if control.kind == "checkbox":
         return _flag(control, value)
@@ -31,7 +31,7 @@ def _checked(control: Control, value: Any) -> Any:
         return _number(control, value)
     if control.multiple:
         items = cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else [value] if value != "" else []
-        return [_text(control, item) for item in items]
+        return [_choice(control, item) if control.kind == "checkboxes" else _text(control, item) for item in items]
     return _choice(control, value) if control.choices and not control.choices[0].startswith("<") else _text(control, value)
 
 

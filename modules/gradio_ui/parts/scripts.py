@@ -90,7 +90,7 @@ def _body(form: Form, script: Script, context: AppContext, notices: Notices) -> 
             axis_rows(form, script, context)
         waiting: list[Control] = []
         for control in script.controls:
-            if special and control.name[:2] in ("x_", "y_", "z_"):
+            if control.kind == "unused" or (special and control.name[:2] in ("x_", "y_", "z_")):
                 continue
             # Checkboxes stand side by side, everything else has its line.
             if control.kind == "checkbox":
@@ -129,7 +129,7 @@ def _put(form: Form, script: Script, control: Control, choices: tuple[str, ...])
     }
     if control.info:
         common["info"] = control.info
-    value = list(control.default) if control.multiple else control.default
+    value: Any = list(control.default) if control.multiple else control.default
     if control.kind == "checkbox":
         made: Any = gr.Checkbox(value, **common)
     elif control.kind == "slider":
@@ -138,6 +138,8 @@ def _put(form: Form, script: Script, control: Control, choices: tuple[str, ...])
         made = gr.Number(value, precision=0 if isinstance(value, int) else None, **common)
     elif control.kind == "radio":
         made = gr.Radio(list(choices), value=value, **common)
+    elif control.kind == "checkboxes":
+        made = gr.CheckboxGroup(list(choices), value=value, **common)
     elif control.kind == "dropdown":
         made = gr.Dropdown(list(choices), value=value, multiselect=control.multiple or None, allow_custom_value=control.multiple, **common)
     else:
