@@ -14,6 +14,7 @@ from modules.gradio_ui.generation import fill_js, remember_form, restore_form
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.hires import upscaler_choices
 from modules.gradio_ui.parts.quicksettings import quicksettings
+from modules.gradio_ui.parts.scripts import upscaler_list, upscaler_lists
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
 from modules.gradio_ui.tabs.png_info import png_info_tab
@@ -36,7 +37,7 @@ def build(context: AppContext) -> gr.Blocks:
             tab = settings_tab(context, forms, quick, notices)
         gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
         _wire_quicksettings(context, notices, quick, txt2img.form, tab)
-        _wire_refresh(context, notices, quick, txt2img.form, refresh)
+        _wire_refresh(context, notices, quick, forms, refresh)
         for form in forms:
             restore_form(demo, form)
             remember_form(form)
@@ -71,14 +72,15 @@ def _storing(context: AppContext, key: str) -> Callable[[Any], list[Any]]:
     return store
 
 
-def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any], form: Form, refresh: gr.Button) -> None:
-    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], form["hr_upscaler"]]
+def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any], forms: list[Form], refresh: gr.Button) -> None:
+    upscalers = upscaler_lists(forms)
+    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], forms[0]["hr_upscaler"], *upscalers]
 
     def look_again() -> Told:
         catalog = context.catalog.refresh()
         found = f"{len(catalog.checkpoints)} checkpoints, {len(catalog.vaes)} VAEs and {len(catalog.upscalers)} upscaler models found."
         updates = [control_update(key, context.settings.current, catalog) for key in ("sd_model_checkpoint", "sd_vae")]
-        return Told([*updates, upscaler_choices(catalog)], [found])
+        return Told([*updates, upscaler_choices(catalog), *(upscaler_list(catalog) for _ in upscalers)], [found])
 
     notices.on(refresh.click, look_again, None, listed)
 
@@ -88,7 +90,7 @@ def _wire_load(
 ) -> None:
     """Blocks are built once, pages are opened often: each opening gets the settings, files and defaults of that moment."""
     builtin = {elem_id: value for form in forms for elem_id, value in form.initial().items()}
-    upscaler = forms[0]["hr_upscaler"]
+    upscaler, lists = forms[0]["hr_upscaler"], upscaler_lists(forms)
 
     def fresh() -> Told:
         settings, catalog = context.settings.current, context.catalog.snapshot()
@@ -103,10 +105,11 @@ def _wire_load(
         options = [control_update(key, settings, catalog) for key in tab.controls]
         shown = json.dumps({elem_id: known[elem_id] for form in forms for elem_id in form.elem_ids})
         bar = quick_updates(context, quick)
-        return Told([*bar, *options, context.settings.version, shown, upscaler_choices(catalog)], problems)
+        listed = [upscaler_choices(catalog), *(upscaler_list(catalog) for _ in lists)]
+        return Told([*bar, *options, context.settings.version, shown, *listed], problems)
 
     defaults = gr.Textbox(visible="hidden", elem_id="form_defaults", label="Defaults")
-    loaded = notices.on(demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, upscaler])
+    loaded = notices.on(demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, upscaler, *lists])
     for form in forms:
         loaded.then(None, [defaults, *form.components], form.components, js=fill_js(form), **QUIET)
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from modules.scripts import loopback, prompt_matrix, prompts_from_file
+from modules.scripts import loopback, outpainting, prompt_matrix, prompts_from_file, sd_upscale
 from modules.scripts.script import Script
 from modules.scripts.xyz import plot
 
-SCRIPTS: tuple[Script, ...] = (prompt_matrix.SCRIPT, prompts_from_file.SCRIPT, plot.SCRIPT, loopback.SCRIPT)
+SCRIPTS: tuple[Script, ...] = (
+    prompt_matrix.SCRIPT,
+    prompts_from_file.SCRIPT,
+    plot.SCRIPT,
+    loopback.SCRIPT,
+    outpainting.SCRIPT,
+    sd_upscale.SCRIPT,
+)
 """In the order of the page's list."""
 
 

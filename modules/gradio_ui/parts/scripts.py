@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
+from modules.domain.catalog import Catalog
 from modules.domain.errors import InvalidRequest
 from modules.gradio_ui.bindings import Form
 from modules.gradio_ui.notices import QUIET, Notices
 from modules.gradio_ui.parts.xyz import axis_rows, wire_lists
-from modules.scripts.choices import choices_of
+from modules.scripts.choices import UPSCALERS, choices_of
 from modules.scripts.registry import SCRIPTS, find_script
 from modules.scripts.script import Control, Script
 
@@ -80,6 +81,17 @@ def field_name(script: Script, control: Control) -> str:
     return f"script_{script.slug}_{control.name}"
 
 
+def upscaler_lists(forms: Iterable[Form]) -> list[Any]:
+    """The dropdowns that list the catalogue's upscalers, to be listed anew with `upscaler_list`."""
+    wanted = [field_name(script, control) for script in SCRIPTS for control in script.controls if control.choices == (UPSCALERS,)]
+    return [form[name] for form in forms for name in form if name in wanted]
+
+
+def upscaler_list(catalog: Catalog) -> Any:
+    """What those list at this moment; what is chosen stays."""
+    return gr.Dropdown(choices=list(catalog.extras_upscalers))
+
+
 def _body(form: Form, script: Script, context: AppContext, notices: Notices) -> gr.Column:
     catalog, styles = context.catalog.snapshot(), context.styles.all()
     with gr.Column(visible=False, elem_id=script.elem_id("controls", form.tab), elem_classes="settings-column folding script-body") as body:
@@ -133,7 +145,7 @@ def _put(form: Form, script: Script, control: Control, choices: tuple[str, ...])
     if control.kind == "checkbox":
         made: Any = gr.Checkbox(value, **common)
     elif control.kind == "slider":
-        made = gr.Slider(control.low, control.high, value, step=control.step, **common)
+        made = gr.Slider(control.low or 0, control.high or 0, value, step=control.step, **common)
     elif control.kind == "number":
         made = gr.Number(value, precision=0 if isinstance(value, int) else None, **common)
     elif control.kind == "radio":
@@ -141,7 +153,9 @@ def _put(form: Form, script: Script, control: Control, choices: tuple[str, ...])
     elif control.kind == "checkboxes":
         made = gr.CheckboxGroup(list(choices), value=value, **common)
     elif control.kind == "dropdown":
-        made = gr.Dropdown(list(choices), value=value, multiselect=control.multiple or None, allow_custom_value=control.multiple, **common)
+        # Files come and go while the page is open: what is not listed is looked up when the run is accepted.
+        free = control.multiple or control.choices[0].startswith("<")
+        made = gr.Dropdown(list(choices), value=value, multiselect=control.multiple or None, allow_custom_value=free, **common)
     else:
         made = gr.Textbox(value, lines=control.lines, max_lines=max(control.lines, 12), **common)
     form.add(field_name(script, control), made)
