@@ -33,7 +33,14 @@ SCRIPTS = (
     *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js"),
 )
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
-_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}
+_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+}
 _MAX_PROMPT = 200_000
 _MAX_PICTURE = 64 * 1024 * 1024
 

@@ -23,7 +23,14 @@ from modules.http_api.selectable import chosen_script
 from modules.http_api.translate import Translated, from_txt2img
 from modules.http_api.waiting import waiter
 
-TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}
+TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+}
 _PICTURE = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 _FILE_HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "Content-Security-Policy": "sandbox; default-src 'none'"}
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

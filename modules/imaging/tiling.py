@@ -52,7 +52,7 @@ def _ramp(start: int, end: int, others: set[tuple[int, int]]) -> Floats:
     """Weights of the pixels from `start` to `end` along one axis: where another tile reaches in, they rise from its edge to ours."""
     weight = np.ones(end - start, np.float32)
     before = max((stop - start for first, stop in others if first < start < stop), default=0)
-    after = max((end - first for first, stop in others if start < first < end), default=0)
+    after = max((end - first for first, _ in others if start < first < end), default=0)
     rise = (np.arange(end - start, dtype=np.float32) + 0.5) / max(1, before)
     fall = (np.arange(end - start, dtype=np.float32)[::-1] + 0.5) / max(1, after)
     weight = np.minimum(weight, rise) if before else weight

@@ -9,21 +9,22 @@ from modules.domain.errors import StorageError
 from modules.domain.events import ImageDone
 from modules.domain.results import SavedImage
 from modules.gallery.gallery import Gallery
-from modules.imaging.files import encode_image
+from modules.imaging.files import encode_animation, encode_image
 from modules.runs.run import Run
 from modules.scripts.script import Composite
 from modules.settings.schema import Saving
 
 log = logging.getLogger(__name__)
 
-_EACH_ROUND = 64
+_EACH_ROUND = 10_000
 """Room for a round's composites among the run's numbers."""
 
 
 def save_composite(gallery: Gallery, staging: Path, run: Run, number: int, made: Composite) -> SavedImage:
     """The saved picture; saved already, in a try before a crash, it is the one that is there. Raises `StorageError`."""
     saving: Saving = run.settings.saving
-    place = number + _EACH_ROUND * run.round
+    # In the gallery's order a later round comes before an earlier one, and within a round the first composite first.
+    index = number + _EACH_ROUND * run.round if made.kind == "image" else number - _EACH_ROUND * (run.round + 1)
     data, suffix = _encoded(made, saving)
     staged = staging / f"{run.id}-{run.round}-{number}.{suffix}"
     try:
@@ -33,7 +34,7 @@ def save_composite(gallery: Gallery, staging: Path, run: Run, number: int, made:
         raise StorageError(f"The grid could not be written to {staging}: {error.strerror or error}.") from error
     event = ImageDone(
         job_id=run.id,
-        index=place if made.kind == "image" else -1 - place,
+        index=index,
         kind=made.kind,
         staged=str(staged),
         width=made.image.width,
@@ -47,6 +48,8 @@ def save_composite(gallery: Gallery, staging: Path, run: Run, number: int, made:
 
 def _encoded(made: Composite, saving: Saving) -> tuple[bytes, str]:
     infotext = made.infotext if saving.embed_infotext else None
+    if made.animated:
+        return encode_animation(made.animated, made.animation_format, infotext, made.duration), made.animation_format
     wanted = saving.image_format if made.kind == "image" else saving.grid_format
     try:
         return encode_image(made.image, wanted, infotext, saving.jpeg_quality), wanted

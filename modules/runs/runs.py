@@ -21,7 +21,7 @@ from modules.domain.errors import InvalidRequest, QueueFull, StorageError, UserE
 from modules.domain.events import TERMINAL, EngineStatus, JobEvent
 from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest
-from modules.domain.results import SavedImage
+from modules.domain.results import SavedImage, step_of
 from modules.domain.styles import Style
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
@@ -337,9 +337,11 @@ class Runs:
         if job is not None and job.active:
             return None
         self._run_of.pop(slot.job_id, None)
-        pictures = tuple(image for image in self._gallery.for_job(slot.job_id) if image.kind == "image")
+        found = self._gallery.for_job(slot.job_id)
+        pictures = tuple(image for image in found if image.kind == "image")
+        frames = tuple(sorted((image for image in found if step_of(image.kind)), key=lambda image: image.kind))
         state, error = (job.state, job.error) if job else ("failed", "Its job is gone.")
-        return Result(request=slot.request, state=state, pictures=pictures, error=error)
+        return Result(request=slot.request, state=state, pictures=pictures, error=error, frames=frames)
 
     def _give_up(self, slot: Slot) -> None:
         if slot.job_id and self._queue.interrupt(slot.job_id):

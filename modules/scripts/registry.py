@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modules.scripts import loopback, outpainting, prompt_matrix, prompts_from_file, sd_upscale
+from modules.scripts import filmstrip, loopback, outpainting, prompt_matrix, prompts_from_file, sd_upscale
 from modules.scripts.script import Script
 from modules.scripts.xyz import plot
 
@@ -10,6 +10,7 @@ SCRIPTS: tuple[Script, ...] = (
     prompt_matrix.SCRIPT,
     prompts_from_file.SCRIPT,
     plot.SCRIPT,
+    filmstrip.SCRIPT,
     loopback.SCRIPT,
     outpainting.SCRIPT,
     sd_upscale.SCRIPT,

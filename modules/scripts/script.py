@@ -64,6 +64,8 @@ class Result:
     state: str
     pictures: tuple[SavedImage, ...] = ()
     error: str = ""
+    frames: tuple[SavedImage, ...] = ()
+    """The first picture on its way, in the order of the steps, where the request asks for a film."""
 
     @property
     def picture(self) -> SavedImage | None:
@@ -83,6 +85,10 @@ class Composite:
     infotext: str
     seed: int
     label: str = "Grid"
+    animated: tuple[Image.Image, ...] = ()
+    """All pictures of an animation, of which `image` is the first; `duration` is milliseconds for each."""
+    duration: int = 200
+    animation_format: str = "webp"
     kind: str = "grid"
     """`grid`, or `image` for one that is a result like any other: it goes where single pictures go."""
 

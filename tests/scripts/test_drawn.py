@@ -216,3 +216,48 @@ def test_upscalers_may_be_named_by_their_position(shop: Workshop) -> None:
     (result,) = shop.runs.images(run)
     assert (result.width, result.height) == (48, 40), "the first one is None, which enlarges nothing"
     assert fitted(shop.picture(tile), (48, 40), "just_resize").size == (48, 40)
+
+
+@pytest.mark.parametrize("animation", ["WebP", "GIF"])
+def test_a_filmstrip_leads_from_noise_to_the_picture(shop: Workshop, animation: str) -> None:
+    values = {"frames": 3, "animation": animation, "draw_legend": False, "duration": 100}
+    run = shop.played("Filmstrip", values, small_request(steps=5))
+    strip, moving, last = shop.runs.images(run)
+    (job,) = shop.jobs(run)
+    assert (strip.width, strip.height, last.job_id) == (4 * 32, 32, job.id)
+    pixels, finished = array(Image.open(shop.gallery.path(strip.id))), array(shop.picture(job))
+    parts = [pixels[:, start : start + 32].astype(int) for start in range(0, 128, 32)]
+    assert (parts[3] == finished).all()
+    assert (parts[2] == finished).all(), "the last step's prediction is the picture"
+    far = [float(np.abs(part - finished).mean()) for part in parts]
+    assert far[0] > far[1] > far[2]
+    file = Image.open(shop.gallery.path(moving.id))
+    assert file.format == animation.upper()
+    # equal frames are stored as one that is shown for longer
+    assert getattr(file, "n_frames", 1) >= 2
+    assert "Script: Filmstrip, Film frames: 3" in read_infotext(shop.gallery.path(moving.id))
+    # frames are neither among the outputs nor in the gallery
+    assert len(list((shop.outputs / "txt2img-images").rglob("*.*"))) == 1
+    assert {image.kind for image in shop.gallery.recent(50)} == {"image", "grid"}
+
+
+def test_a_film_of_what_the_network_sees_begins_with_noise(shop: Workshop) -> None:
+    start = shop.start(32, 32)
+    values = {"frames": 2, "animation": "None", "shown": "what the network sees"}
+    request = small_request(steps=6, init=Img2Img(image=start, denoising_strength=0.9))
+    seen = shop.played("Filmstrip", values, request)
+    expected = shop.played("Filmstrip", {**values, "shown": "what the network expects"}, request)
+    strips = [array(Image.open(shop.gallery.path(shop.runs.images(run)[0].id))) for run in (seen, expected)]
+    assert strips[0].shape == strips[1].shape
+    top = strips[0].shape[0] - 32
+    assert (strips[0][top:, :32] != strips[1][top:, :32]).any()
+    assert (strips[0][top:, -32:] == strips[1][top:, -32:]).all()
+
+
+def test_a_film_does_not_change_the_picture(shop: Workshop) -> None:
+    with_film = shop.played("Filmstrip", {"frames": 4}, small_request(steps=4))
+    plain = shop.queue.submit(small_request(steps=4))
+    while (job := shop.queue.get(plain.id)) is None or job.active:
+        threading.Event().wait(0.05)
+    (drawn,) = shop.jobs(with_film)
+    assert (array(shop.picture(drawn)) == array(shop.picture(job))).all()
