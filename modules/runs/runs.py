@@ -17,28 +17,23 @@ from typing import Any
 from PIL import Image
 
 from modules.domain.catalog import CatalogSource
-from modules.domain.errors import InvalidRequest, QueueFull, StorageError, UserError
+from modules.domain.errors import InvalidRequest, QueueFull, StorageError
 from modules.domain.events import TERMINAL, EngineStatus, JobEvent
-from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest
-from modules.domain.results import SavedImage, step_of
+from modules.domain.results import SavedImage
 from modules.domain.styles import Style
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
 from modules.imaging.files import open_image
 from modules.jobs.queue import JobQueue
-from modules.runs.composites import save_composite
-from modules.runs.player import Player, Slot, player_of
-from modules.runs.run import Run, RunChanged, RunProgress, RunState
+from modules.runs.conductor import Conductor, script_of
+from modules.runs.player import player_of
+from modules.runs.run import Run, RunChanged, RunProgress
 from modules.runs.store import RunStore
-from modules.scripts.registry import find_script
-from modules.scripts.script import Environment, Outcome, Result, Script
+from modules.scripts.script import Environment, Script
 from modules.scripts.values import checked_values
 
 log = logging.getLogger(__name__)
-
-AHEAD = 2
-"""How many jobs of a run are in the queue at a time: the one that is drawn and the next, so that the engine never waits for us."""
 
 MAX_JOBS = 4096
 MAX_UNSAVED = 150
@@ -64,11 +59,10 @@ class Runs:
         staging: Path,
     ) -> None:
         self._store, self._queue, self._gallery, self._inputs = store, queue, gallery, inputs
-        self._catalog, self._styles, self._staging = catalog, styles, staging
+        self._catalog, self._styles = catalog, styles
+        self._conductor = Conductor(store, queue, gallery, self._environment, staging, self._told)
         self._wake = threading.Condition(threading.RLock())
         self._stirred: set[str] = set()
-        self._players: dict[str, Player] = {}
-        self._run_of: dict[str, str] = {}
         self._sinks: dict[object, Sink] = {}
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -103,7 +97,7 @@ class Runs:
 
         Every request of its first step is checked before. Raises `InvalidRequest`, `ModelNotFound` and `StorageError`.
         """
-        known = _script(script, tab)
+        known = script_of(script, tab)
         frozen, settings = self._queue.frozen(request)
         # The settings have the request's own laid over already; laid over once more they would undo what the script sets.
         if not isinstance(frozen, GenerationRequest):
@@ -124,7 +118,7 @@ class Runs:
         run = self._known(run_id)
         if values is None and self._store.move(run_id, ("paused",), "running"):
             return self._changed(run_id)
-        script = _script(run.script, run.tab)
+        script = script_of(run.script, run.tab)
         given = checked_values(script, values) if values is not None else run.values
         if run.active:
             raise InvalidRequest("This run is not over yet: pause or cancel it first, or wait for its end.")
@@ -158,7 +152,7 @@ class Runs:
 
     def run_of(self, job_id: str) -> str:
         """The id of the run that a job belongs to, else ""."""
-        return self._run_of.get(job_id) or self._store.run_of(job_id)
+        return self._conductor.run_of(job_id) or self._store.run_of(job_id)
 
     def list(self, owner: str, limit: int = 8) -> list[Run]:
         """The owner's active runs and the latest others, the first accepted first."""
@@ -182,12 +176,7 @@ class Runs:
 
     def progress(self, run: Run) -> RunProgress:
         """How far a run is."""
-        player = self._players.get(run.id)
-        if player is None:
-            count = len(self._store.jobs(run.id))
-            return RunProgress(done=0 if run.active else count, total=count)
-        open_jobs = [slot.job_id for slot in player.slots if slot.job_id and slot.result is None]
-        return RunProgress(done=player.done, total=player.total, job_id=open_jobs[0] if open_jobs else "")
+        return self._conductor.progress(run)
 
     def subscribe(self, sink: Sink) -> Callable[[], None]:
         """Call `sink` with every change of a run; it must be quick. Returns the way out."""
@@ -231,7 +220,7 @@ class Runs:
     def _hear(self, event: JobEvent | EngineStatus) -> None:
         """The queue's subscriber, in the queue's thread."""
         if isinstance(event, TERMINAL):
-            self._stir(self._run_of.get(event.job_id, ""))
+            self._stir(self._conductor.run_of(event.job_id))
 
     def _stir(self, *run_ids: str) -> None:
         with self._wake:
@@ -259,115 +248,12 @@ class Runs:
                     return
                 run_id = self._stirred.pop()
             try:
-                self._attempt(run_id)
+                self._conductor.advance(run_id)
             except (StorageError, QueueFull) as error:
                 log.warning("run %s waits: %s", run_id, error)
                 later = threading.Timer(_RETRY_SECONDS, self._stir, (run_id,))
                 later.daemon = True
                 later.start()
-
-    def _attempt(self, run_id: str) -> None:
-        """Advance the run, or end it with what is wrong. Raises `StorageError` and `QueueFull`: both pass."""
-        try:
-            self._advance(run_id)
-        except (StorageError, QueueFull):
-            raise
-        except UserError as error:
-            self._end(run_id, "failed", error=str(error))
-        except Exception as error:
-            log.exception("run %s failed by a defect of this program", run_id)
-            self._end(run_id, "failed", error=f"An unexpected error ended it ({type(error).__name__}: {error}). The log has the details.")
-
-    def _advance(self, run_id: str) -> None:
-        """Do for the run whatever can be done now."""
-        run = self.get(run_id)
-        if run is None or not run.active:
-            self._players.pop(run_id, None)
-            return
-        player = self._players.get(run_id)
-        if player is None:
-            player = player_of(run, _script(run.script, run.tab), self._environment(run), self._store.jobs(run_id))
-            self._players[run_id] = player
-        while player.outcome is None:
-            self._serve(run, player)
-            if player.waits:
-                self._told(run)
-                return
-            player.go_on()
-        self._settle(run, player, player.outcome)
-
-    def _serve(self, run: Run, player: Player) -> None:
-        """Take in what is over, and queue what may be queued."""
-        under_way = 0
-        for slot in player.slots:
-            if slot.result is None and slot.job_id:
-                slot.result = self._result(slot)
-                under_way += slot.result is None
-        for slot in player.slots:
-            if run.state == "cancelling" and slot.result is None:
-                self._give_up(slot)
-            elif run.state == "running" and under_way < AHEAD and slot.result is None and not slot.job_id:
-                self._queue_up(run, slot)
-                slot.result = self._result(slot) if slot.result is None else slot.result
-                under_way += slot.result is None
-
-    def _queue_up(self, run: Run, slot: Slot) -> None:
-        try:
-            job = self._queue.submit(
-                slot.request,
-                source=run.source,
-                owner=run.owner,
-                # killed between the queue's row and ours, the next start finds the same job
-                idempotency_key=f"run-{run.id}-{run.round}-{slot.key}-{slot.occurrence}",
-                settings=run.settings,
-            )
-        except QueueFull:
-            raise
-        except UserError as error:
-            slot.result = Result(request=slot.request, state="failed", error=str(error))
-            return
-        self._store.put_job(run.id, slot.key, slot.occurrence, job.id)
-        slot.job_id = job.id
-
-    def _result(self, slot: Slot) -> Result | None:
-        """What became of the slot's job; None while it is not over. From here on its end is heard of."""
-        if slot.job_id not in self._run_of:
-            self._run_of[slot.job_id] = self._store.run_of(slot.job_id)
-        job: Job | None = self._queue.get(slot.job_id)
-        if job is not None and job.active:
-            return None
-        self._run_of.pop(slot.job_id, None)
-        found = self._gallery.for_job(slot.job_id)
-        pictures = tuple(image for image in found if image.kind == "image")
-        frames = tuple(sorted((image for image in found if step_of(image.kind)), key=lambda image: image.kind))
-        state, error = (job.state, job.error) if job else ("failed", "Its job is gone.")
-        return Result(request=slot.request, state=state, pictures=pictures, error=error, frames=frames)
-
-    def _give_up(self, slot: Slot) -> None:
-        if slot.job_id and self._queue.interrupt(slot.job_id):
-            slot.result = self._result(slot)
-        elif not slot.job_id:
-            slot.result = Result(request=slot.request, state="cancelled")
-
-    def _settle(self, run: Run, player: Player, outcome: Outcome) -> None:
-        """Save what the script made, and end the run."""
-        for number, made in enumerate(outcome.composites):
-            save_composite(self._gallery, self._staging, run, number, made)
-        failed = [result for result in player.results if result.state not in ("done", "cancelled")]
-        notes, error = list(outcome.notes), ""
-        if failed and len(failed) == len(player.results):
-            error = failed[0].error
-        elif failed:
-            notes.append(f"{len(failed)} of {len(player.results)} could not be drawn: {failed[0].error}")
-        state: RunState = "cancelled" if run.state == "cancelling" else "failed" if error else "done"
-        self._end(run.id, state, error=error, outcome=replace(outcome, notes=tuple(notes)))
-
-    def _end(self, run_id: str, state: RunState, *, error: str = "", outcome: Outcome | None = None) -> None:
-        self._store.finish(run_id, state, error=error, outcome=outcome)
-        self._players.pop(run_id, None)
-        run = self.get(run_id)
-        if run is not None:
-            self._told(run)
 
 
 def _plain(picture: Image.Image) -> Image.Image:
@@ -380,10 +266,3 @@ def _deliver(run: Run, sink: Sink) -> None:
         sink(RunChanged(run=run))
     except Exception:
         log.exception("a subscriber failed on a change of run %s", run.id)
-
-
-def _script(name: str, tab: str) -> Script:
-    found = find_script(name, tab)
-    if found is None:
-        raise InvalidRequest(f"There is no script {name[:60]!r} for {tab}.")
-    return found
