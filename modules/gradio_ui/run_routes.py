@@ -15,6 +15,8 @@ from modules.runs.export import as_csv, as_html
 from modules.runs.run import Run
 from modules.scripts.script import Sheet
 
+RECENT_RUNS = 4
+
 
 def image_json(image: SavedImage, run: str = "") -> dict[str, Any]:
     """A picture as the page knows it: by id, never by path. `run` is the id of the run that its job is part of."""
@@ -59,7 +61,7 @@ def run_json(context: AppContext, run: Run, *, with_images: bool = True) -> dict
 
 def runs_json(context: AppContext, owner: str) -> list[dict[str, Any]]:
     """The active runs of `owner` and the latest others, oldest first."""
-    return [run_json(context, run) for run in context.runs.list(owner)]
+    return [run_json(context, run) for run in context.runs.list(owner, RECENT_RUNS)]
 
 
 def run_routes(context: AppContext) -> APIRouter:

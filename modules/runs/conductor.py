@@ -132,7 +132,7 @@ class Conductor:
         pictures = tuple(image for image in found if image.kind == "image")
         frames = tuple(sorted((image for image in found if step_of(image.kind)), key=lambda image: image.kind))
         state, error = (job.state, job.error) if job else ("failed", "Its job is gone.")
-        return Result(request=slot.request, state=state, pictures=pictures, error=error, frames=frames)
+        return Result(request=slot.request, state=state, pictures=pictures, error=error, frames=frames, notes=job.notes if job else ())
 
     def _give_up(self, slot: Slot) -> None:
         if slot.job_id and self._queue.interrupt(slot.job_id):
@@ -145,7 +145,8 @@ class Conductor:
         for number, made in enumerate(outcome.composites):
             save_composite(self._gallery, self._staging, run, number, made)
         failed = [result for result in player.results if result.state not in ("done", "cancelled")]
-        notes, error = list(outcome.notes), ""
+        # most jobs of a run say the same
+        notes, error = [*outcome.notes, *dict.fromkeys(note for result in player.results for note in result.notes)], ""
         if failed and len(failed) == len(player.results):
             error = failed[0].error
         elif failed:

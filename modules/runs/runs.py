@@ -125,6 +125,8 @@ class Runs:
         self._check(replace(run, values=given), script)
         jobs = self._store.jobs(run_id).values()
         unfit = [job_id for job_id in jobs if not self._gallery.saved_indices(job_id)]
+        if values is None and run.state == "done" and not unfit:
+            raise InvalidRequest("Nothing is missing in this run.")
         if not self._store.begin_again(run_id, given, unfit):
             raise InvalidRequest("This run goes on already.")
         return self._changed(run_id)

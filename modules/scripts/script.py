@@ -64,6 +64,8 @@ class Result:
     state: str
     pictures: tuple[SavedImage, ...] = ()
     error: str = ""
+    notes: tuple[str, ...] = ()
+    """What the job says was done differently."""
     frames: tuple[SavedImage, ...] = ()
     """The first picture on its way, in the order of the steps, where the request asks for a film."""
 

@@ -86,7 +86,7 @@ def test_a_cell_that_fails_is_empty_and_named(tmp_path: Path) -> None:
         run = made.wait(made.submit("Prompts from file or textbox", {"prompt_txt": lines, "make_combined": True}, ""))
         assert run.state == "done"
         assert [job.state for job in made.jobs(run)] == ["done", "failed", "done"]
-        assert run.notes == ("1 of 3 could not be drawn: The scripted device is full.",)
+        assert run.notes == ("scripted note", "1 of 3 could not be drawn: The scripted device is full.")
         assert len(grids(made, run)) == 1
 
 
