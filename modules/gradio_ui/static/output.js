@@ -100,7 +100,7 @@
       this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
       this.part('.copy').addEventListener('click', () => this.copy());
       for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
-      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) webui.form.paste(root.dataset.tab, image.infotext); });
+      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) this.reuse(image); });
     }
 
     images() { return this.job ? this.job.images : []; }
@@ -124,6 +124,13 @@
       const image = this.image();
       if (target === 'input') webui.useAsInput();
       else if (image) webui.sendTo(target, image.url, image.infotext);
+    }
+
+    // Where there is no prompt, the parameters go to the form that has one.
+    reuse(image) {
+      const tab = webui.find(`#${this.root.dataset.tab}_paste`) ? this.root.dataset.tab : 'txt2img';
+      webui.form.paste(tab, image.infotext);
+      webui.openTab(tab);
     }
 
     async copy() {
@@ -170,7 +177,7 @@
       picture.hidden = !source;
       if (!source) return;
       if (picture.getAttribute('src') !== source) picture.src = source;
-      picture.alt = image ? `Generated picture, seed ${image.seed}` : 'Live preview';
+      picture.alt = image ? (job.tab === 'extras' ? 'Enlarged picture' : `Generated picture, seed ${image.seed}`) : 'Live preview';
       picture.classList.toggle('preview', source === preview);
       picture.classList.toggle('tiny', Boolean(image && Math.max(image.width, image.height) < 384));
     }
@@ -230,7 +237,7 @@
         const name = document.createElement('button');
         name.type = 'button';
         name.className = 'job-name';
-        name.textContent = `${job.state === 'running' ? '▶ ' : ''}${job.prompt.slice(0, 80) || '(empty prompt)'}`;
+        name.textContent = `${job.state === 'running' ? '▶ ' : ''}${(job.prompt || job.name).slice(0, 80) || (job.tab === 'extras' ? '(Extras)' : '(empty prompt)')}`;
         name.onclick = () => { pinned = pinned === job.id ? null : job.id; render(); };
         item.append(name);
         if (job.state === 'queued') item.append(this.act('⤒', 'Run next', `internal/jobs/${job.id}/first`));

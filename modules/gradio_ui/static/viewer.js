@@ -4,6 +4,7 @@ webui.viewer = (() => {
     ['↙ txt2img', (image) => { webui.form.paste('txt2img', image.infotext); webui.openTab('txt2img'); }],
     ['🖼 img2img', (image) => webui.sendTo('img2img', image.url, image.infotext)],
     ['🎨 Inpaint', (image) => webui.sendTo('inpaint', image.url, image.infotext)],
+    ['📐 Extras', (image) => webui.sendTo('extras', image.url)],
   ];
   let box = null;
   let list = [];
