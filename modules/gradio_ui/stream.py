@@ -41,6 +41,7 @@ def image_json(image: SavedImage) -> dict[str, Any]:
         "height": image.height,
         "seed": image.seed,
         "infotext": image.infotext,
+        "parameters": "" if image.infotext.startswith("Postprocess ") else image.infotext,
         "kind": image.kind,
         "index": image.index,
         "job": image.job_id,

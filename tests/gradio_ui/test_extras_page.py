@@ -164,6 +164,11 @@ def test_a_file_that_is_no_picture_leaves_the_one_that_is_there(page: Page, tmp_
     bad.write_bytes(b"nothing of the kind")
     page.locator("#extras_image input[type=file]").set_input_files(str(bad))
     expect(page.locator(".webui-toast.error", has_text="can't be used")).to_be_visible()
+    choose(page, "extras_upscaler_1", "Nearest")
+    fill(page, "extras_upscaling_resize", 2)
+    generate(page, "extras")
+    page.locator("#extras_results .reuse").click()
+    expect(page.locator(".webui-toast.error", has_text="no generation parameters")).to_be_visible()
     expect(page.locator("#extras_image .well-status")).to_contain_text("48\u00d748")
 
 

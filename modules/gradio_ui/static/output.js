@@ -100,7 +100,7 @@
       this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
       this.part('.copy').addEventListener('click', () => this.copy());
       for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
-      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) this.reuse(image); });
+      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) webui.useParameters(image, {tab: root.dataset.tab}); });
     }
 
     images() { return this.job ? this.job.images : []; }
@@ -123,14 +123,7 @@
     send(target) {
       const image = this.image();
       if (target === 'input') webui.useAsInput();
-      else if (image) webui.sendTo(target, image.url, image.infotext);
-    }
-
-    // Where there is no prompt, the parameters go to the form that has one.
-    reuse(image) {
-      const tab = webui.find(`#${this.root.dataset.tab}_paste`) ? this.root.dataset.tab : 'txt2img';
-      webui.form.paste(tab, image.infotext);
-      webui.openTab(tab);
+      else if (image) webui.sendTo(target, image.url, image.parameters);
     }
 
     async copy() {
@@ -258,6 +251,15 @@
     }
   }
 
+  // A picture's parameters into a form; where the tab has none, as Extras, into txt2img's. False where the picture says nothing.
+  webui.useParameters = (image, {tab = 'txt2img', open = true} = {}) => {
+    const form = webui.find(`#${tab}_paste`) ? tab : 'txt2img';
+    if (image.parameters) {
+      webui.form.paste(form, image.parameters);
+      if (open) webui.openTab(form);
+    } else webui.toast('This picture holds no generation parameters.', 'error');
+    return Boolean(image.parameters);
+  };
   webui.output = (root) => {
     if (panels.some((panel) => panel.root === root)) return;
     panels.push(new Panel(root));
