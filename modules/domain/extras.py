@@ -21,6 +21,7 @@ MAX_PIXELS = 134_217_728
 """The most that a result may have: 16384x8192."""
 
 MAX_NAME = 255
+MAX_PATH = 4096
 MAX_INFOTEXT = 1_000_000
 
 KIND = "extras"
@@ -47,6 +48,8 @@ class ExtrasRequest:
     upscaler_1: str = NO_UPSCALER
     upscaler_2: str = NO_UPSCALER
     upscaler_2_visibility: float = 0.0
+    copy_to: str = ""
+    """A folder of this machine that the result is copied to besides. Whoever makes the request answers for that its sender may name one."""
     overrides: tuple[tuple[str, str | int | float | bool], ...] = ()
     """Settings for this job alone, as `GenerationRequest.overrides`."""
 
@@ -56,6 +59,7 @@ class ExtrasRequest:
         is_bare = not any(char in self.name for char in "/\\\0") and len(self.name) <= MAX_NAME
         check(is_bare, f"The source's name must be a file's name without folders, of {MAX_NAME} characters at most.")
         check(len(self.infotext) <= MAX_INFOTEXT, f"The picture's parameters are longer than {MAX_INFOTEXT} characters.")
+        check("\0" not in self.copy_to and len(self.copy_to) <= MAX_PATH, "The output directory's name is not one that a folder can have.")
         check_range("Resize", self.resize_by, MIN_FACTOR, MAX_FACTOR)
         for name, side in zip(("Width", "Height"), self.size or (), strict=False):
             check_range(name, side, 1, MAX_SIDE)

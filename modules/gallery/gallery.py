@@ -16,12 +16,14 @@ from pathlib import Path
 
 from modules.domain.errors import ImageUnreadable, StorageError
 from modules.domain.events import ImageDone
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
 from modules.gallery.index import GalleryIndex, Row
-from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, destination, is_saved, name_fields, names, place
+from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, copied, destination, is_saved, name_fields, names, place
 from modules.gallery.thumbnails import Thumbnails
+from modules.imaging.filenames import safe_name
 from modules.imaging.files import open_image, pixel_hash
 from modules.settings.atomic import atomic_write
 from modules.settings.paths import Paths, input_file
@@ -72,7 +74,7 @@ class Gallery:
                 return known.to_image()
             if known is not None:
                 self._index.remove(known.id)
-            row = self._saved(staged, event, job)
+            row = self._copied_out(self._saved(staged, event, job), job)
             self._index.complete(row)
             if row.root == _UNSAVED:
                 self._trim_unsaved(job.id)
@@ -154,6 +156,18 @@ class Gallery:
 
         place(staged, target, candidates(target), reserve)
         return placed
+
+    def _copied_out(self, row: Row, job: Job) -> Row:
+        """The row of a picture that was also to be copied elsewhere, with a note where that did not work."""
+        if not isinstance(job.request, ExtrasRequest) or not job.request.copy_to:
+            return row
+        folder, file = Path(job.request.copy_to).expanduser(), self._file(row)
+        try:
+            copied(file, folder, safe_name(Path(job.request.name).stem) or file.stem)
+        except OSError as error:
+            log.error("%s could not be copied to %s: %s", file.name, folder, error)
+            return replace(row, note=f"{file.name} could not be copied to {folder} ({error.strerror or error}); it is among the outputs.")
+        return row
 
     def _new_row(self, staged: Path, event: ImageDone, job: Job) -> Row:
         try:

@@ -146,6 +146,20 @@ def place(staged: Path, folder: Path, candidates: Iterator[str], reserve: Callab
             source.unlink(missing_ok=True)
 
 
+def copied(source: Path, folder: Path, stem: str) -> Path:
+    """A copy of `source` in `folder`, called `stem`, with a number behind it where something has that name. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = _copy_into(folder, source)
+    try:
+        for number in range(_TRIES):
+            target = folder / f"{stem}{f'-{number}' if number else ''}{source.suffix}"
+            if _claim(part, target):
+                return target
+        raise FileExistsError(f"no free name in {folder}")
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _claim(source: Path, target: Path) -> bool:
     """Give `source` the name `target`, unless something has it; False then. On file systems without links an empty file holds the name."""
     try:
@@ -172,14 +186,16 @@ def _claim_by_rename(source: Path, target: Path) -> bool:
 
 def _on_the_same_disk(staged: Path, folder: Path) -> Path:
     """`staged` itself, or a copy of it in `folder` where that is on another disk."""
-    if staged.stat().st_dev == folder.stat().st_dev:
-        return staged
-    handle, name = tempfile.mkstemp(prefix=".moving-", suffix=staged.suffix, dir=folder)
+    return staged if staged.stat().st_dev == folder.stat().st_dev else _copy_into(folder, staged)
+
+
+def _copy_into(folder: Path, source: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=".moving-", suffix=source.suffix, dir=folder)
     os.close(handle)
     copy = Path(name)
     try:
-        shutil.copyfile(staged, copy)
-        copy.chmod(staged.stat().st_mode & 0o777)
+        shutil.copyfile(source, copy)
+        copy.chmod(source.stat().st_mode & 0o777)
     except BaseException:
         with contextlib.suppress(OSError):
             copy.unlink()

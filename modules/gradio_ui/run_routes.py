@@ -28,6 +28,7 @@ def image_json(image: SavedImage, run: str = "") -> dict[str, Any]:
         "height": image.height,
         "seed": image.seed,
         "infotext": image.infotext,
+        "parameters": "" if image.infotext.startswith("Postprocess ") else image.infotext,
         "kind": image.kind,
         "index": image.index,
         "job": image.job_id,

@@ -23,6 +23,7 @@ from modules.domain.events import (
     Started,
     StepDone,
 )
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
 from modules.gradio_ui.run_routes import image_json, run_json, runs_json
 from modules.runs.run import RunChanged
@@ -42,6 +43,7 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "source": job.source,
         "tab": job.request.tab,
         "prompt": job.request.prompt,
+        "name": job.request.name if isinstance(job.request, ExtrasRequest) else "",
         "created": job.created,
         "seconds": seconds,
         "count": job.request.image_count,

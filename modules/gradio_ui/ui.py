@@ -9,12 +9,14 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
+from modules.domain.catalog import Catalog
 from modules.gradio_ui.bindings import DEFAULT_SIZE, Form, matching_size
 from modules.gradio_ui.generation import fill_js, remember_form, restore_form
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.hires import upscaler_choices
 from modules.gradio_ui.parts.quicksettings import quicksettings
-from modules.gradio_ui.parts.scripts import upscaler_list, upscaler_lists
+from modules.gradio_ui.parts.scripts import upscaler_lists, upscaler_updates
+from modules.gradio_ui.tabs.extras import extras_tab, extras_upscaler_choices
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
 from modules.gradio_ui.tabs.png_info import png_info_tab
@@ -31,9 +33,10 @@ def build(context: AppContext) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs", selected="txt2img"):
             txt2img = txt2img_tab(context, quick, notices, demo)
             img2img = img2img_tab(context, quick, notices, demo)
+            extras = extras_tab(context, notices, demo)
             gallery_tab()
             png_info_tab(context, notices)
-            forms = [txt2img.form, img2img.form]
+            forms = [txt2img.form, img2img.form, extras]
             tab = settings_tab(context, forms, quick, notices)
         gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
         _wire_quicksettings(context, notices, quick, txt2img.form, tab)
@@ -73,14 +76,13 @@ def _storing(context: AppContext, key: str) -> Callable[[Any], list[Any]]:
 
 
 def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any], forms: list[Form], refresh: gr.Button) -> None:
-    upscalers = upscaler_lists(forms)
-    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], forms[0]["hr_upscaler"], *upscalers]
+    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], *_upscaler_lists(forms)]
 
     def look_again() -> Told:
         catalog = context.catalog.refresh()
         found = f"{len(catalog.checkpoints)} checkpoints, {len(catalog.vaes)} VAEs and {len(catalog.upscalers)} upscaler models found."
         updates = [control_update(key, context.settings.current, catalog) for key in ("sd_model_checkpoint", "sd_vae")]
-        return Told([*updates, upscaler_choices(catalog), *(upscaler_list(catalog) for _ in upscalers)], [found])
+        return Told([*updates, *_upscaler_updates(catalog)], [found])
 
     notices.on(refresh.click, look_again, None, listed)
 
@@ -90,7 +92,7 @@ def _wire_load(
 ) -> None:
     """Blocks are built once, pages are opened often: each opening gets the settings, files and defaults of that moment."""
     builtin = {elem_id: value for form in forms for elem_id, value in form.initial().items()}
-    upscaler, lists = forms[0]["hr_upscaler"], upscaler_lists(forms)
+    upscalers = _upscaler_lists(forms)
 
     def fresh() -> Told:
         settings, catalog = context.settings.current, context.catalog.snapshot()
@@ -105,13 +107,22 @@ def _wire_load(
         options = [control_update(key, settings, catalog) for key in tab.controls]
         shown = json.dumps({elem_id: known[elem_id] for form in forms for elem_id in form.elem_ids})
         bar = quick_updates(context, quick)
-        listed = [upscaler_choices(catalog), *(upscaler_list(catalog) for _ in lists)]
-        return Told([*bar, *options, context.settings.version, shown, *listed], problems)
+        return Told([*bar, *options, context.settings.version, shown, *_upscaler_updates(catalog)], problems)
 
     defaults = gr.Textbox(visible="hidden", elem_id="form_defaults", label="Defaults")
-    loaded = notices.on(demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, upscaler, *lists])
+    loaded = notices.on(demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, *upscalers])
     for form in forms:
         loaded.then(None, [defaults, *form.components], form.components, js=fill_js(form), **QUIET)
+
+
+def _upscaler_lists(forms: list[Form]) -> list[Any]:
+    """The dropdowns that list upscalers, in the order of `_upscaler_updates`."""
+    own = [form[name] for form in forms for name in ("hr_upscaler", "upscaler_1", "upscaler_2") if name in form]
+    return [*own, *upscaler_lists(forms)]
+
+
+def _upscaler_updates(catalog: Catalog) -> list[object]:
+    return [upscaler_choices(catalog), *extras_upscaler_choices(catalog), *upscaler_updates(catalog)]
 
 
 def _native_size(context: AppContext) -> dict[str, int]:

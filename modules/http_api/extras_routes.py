@@ -138,17 +138,17 @@ def _request(api: Api, body: ExtrasBody, file: FileData) -> ExtrasRequest:
             raise Refusal(422, _NO_FACES.format(name=name))
     data = received(file.data, api.context.settings.current)
     kept = api.context.inputs.put(data)
-    size = (body.upscaling_resize_w, body.upscaling_resize_h)
-    resize = {"size": size, "crop": body.upscaling_crop} if body.resize_mode == 1 else {"resize_by": body.upscaling_resize}
-    return ExtrasRequest(
+    asked = ExtrasRequest(
         image=kept.id,
         name=_bare(file.name),
         infotext=read_infotext(io.BytesIO(data)),
         upscaler_1=body.upscaler_1,
         upscaler_2=body.upscaler_2,
         upscaler_2_visibility=body.extras_upscaler_2_visibility,
-        **resize,
     )
+    if body.resize_mode == 1:
+        return replace(asked, size=(body.upscaling_resize_w, body.upscaling_resize_h), crop=body.upscaling_crop)
+    return replace(asked, resize_by=body.upscaling_resize)
 
 
 def _bare(name: str) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -72,3 +73,16 @@ def test_jobs_that_an_earlier_version_stored_are_read_beside_new_ones(tmp_path: 
     again = JobStore(store)
     assert [job.request for job in again.active()] == [old.request, new.request]
     again.close()
+
+
+def test_a_result_is_copied_out_and_never_over_another_file(tmp_path: Path) -> None:
+    with rooms(tmp_path, Settings()) as made:
+        image, folder = made.inputs.put_picture(scene()).id, tmp_path / "out"
+        asked = ExtrasRequest(image=image, upscaler_1="Nearest", name="cat.jpg", copy_to=str(folder))
+        for _ in range(2):
+            assert done(made, asked).notes == ()
+        assert sorted(path.name for path in folder.iterdir()) == ["cat-1.png", "cat.png"]
+        assert (folder / "cat.png").read_bytes() == made.files("extras-images")[0].read_bytes()
+        (tmp_path / "file").write_text("in the way")
+        job = done(made, replace(asked, copy_to=str(tmp_path / "file")))
+        assert "could not be copied" in job.notes[0] and len(made.files("extras-images")) == 3

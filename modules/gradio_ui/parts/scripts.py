@@ -82,14 +82,18 @@ def field_name(script: Script, control: Control) -> str:
 
 
 def upscaler_lists(forms: Iterable[Form]) -> list[Any]:
-    """The dropdowns that list the catalogue's upscalers, to be listed anew with `upscaler_list`."""
-    wanted = [field_name(script, control) for script in SCRIPTS for control in script.controls if control.choices == (UPSCALERS,)]
-    return [form[name] for form in forms for name in form if name in wanted]
+    """The dropdowns of scripts that list the catalogue's upscalers, in the order of `upscaler_updates`."""
+    known = list(forms)
+    return [form[name] for name in _upscaler_fields() for form in known if name in form]
 
 
-def upscaler_list(catalog: Catalog) -> Any:
-    """What those list at this moment; what is chosen stays."""
-    return gr.Dropdown(choices=list(catalog.extras_upscalers))
+def upscaler_updates(catalog: Catalog) -> list[object]:
+    """What those list at this moment; what is chosen stays. Each is on one tab."""
+    return [gr.Dropdown(choices=list(catalog.extras_upscalers)) for _ in _upscaler_fields()]
+
+
+def _upscaler_fields() -> list[str]:
+    return [field_name(script, control) for script in SCRIPTS for control in script.controls if control.choices == (UPSCALERS,)]
 
 
 def _body(form: Form, script: Script, context: AppContext, notices: Notices) -> gr.Column:

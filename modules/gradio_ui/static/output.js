@@ -108,7 +108,7 @@
       this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
       this.part('.copy').addEventListener('click', () => this.copy());
       for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
-      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) webui.form.paste(root.dataset.tab, image.infotext); });
+      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) webui.useParameters(image, {tab: root.dataset.tab}); });
     }
 
     images() { return this.job ? this.job.images : []; }
@@ -135,7 +135,7 @@
     send(target) {
       const image = this.image();
       if (target === 'input') webui.useAsInput();
-      else if (image) webui.sendTo(target, image.url, image.infotext);
+      else if (image) webui.sendTo(target, image.url, image.parameters);
     }
 
     async copy() {
@@ -184,7 +184,7 @@
       picture.hidden = !source;
       if (!source) return;
       if (picture.getAttribute('src') !== source) picture.src = source;
-      picture.alt = image ? `Generated picture, seed ${image.seed}` : 'Live preview';
+      picture.alt = image ? (job.tab === 'extras' ? 'Enlarged picture' : `Generated picture, seed ${image.seed}`) : 'Live preview';
       picture.classList.toggle('preview', source === preview);
       picture.classList.toggle('tiny', Boolean(image && Math.max(image.width, image.height) < 384));
     }
@@ -244,7 +244,7 @@
         const name = document.createElement('button');
         name.type = 'button';
         name.className = 'job-name';
-        name.textContent = `${job.state === 'running' ? '▶ ' : ''}${job.prompt.slice(0, 80) || '(empty prompt)'}`;
+        name.textContent = `${job.state === 'running' ? '▶ ' : ''}${(job.prompt || job.name).slice(0, 80) || (job.tab === 'extras' ? '(Extras)' : '(empty prompt)')}`;
         const shown = webui.runs.get(job.run) ? job.run : job.id;
         name.onclick = () => { pinned = pinned === shown ? null : shown; render(); };
         item.append(name);
@@ -268,6 +268,15 @@
 
   const ask = (url) => webui.post(url).then(refresh).catch((error) => webui.toast(error.message, 'error'));
 
+  // A picture's parameters into a form; where the tab has none, as Extras, into txt2img's. False where the picture says nothing.
+  webui.useParameters = (image, {tab = 'txt2img', open = true} = {}) => {
+    const form = webui.find(`#${tab}_paste`) ? tab : 'txt2img';
+    if (image.parameters) {
+      webui.form.paste(form, image.parameters);
+      if (open) webui.openTab(form);
+    } else webui.toast('This picture holds no generation parameters.', 'error');
+    return Boolean(image.parameters);
+  };
   webui.output = (root) => {
     if (panels.some((panel) => panel.root === root)) return;
     panels.push(new Panel(root));

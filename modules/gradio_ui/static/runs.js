@@ -29,7 +29,7 @@ webui.runs = (() => {
     const words = {cancelling: 'ending', paused: 'paused'}[run.state];
     const count = `cell ${Math.min(run.done + 1, run.total)} of ${run.total}`;
     return {
-      id: run.id, run: run.id, tab: run.tab, state: states[run.state] ?? run.state, prompt: run.prompt, created: run.created,
+      id: run.id, run: run.id, tab: run.tab, state: states[run.state] ?? run.state, prompt: run.prompt, name: run.script, created: run.created,
       seconds: run.seconds, error: run.error, notes: run.notes, images: run.images, count: run.total,
       progress: {
         ...now, eta: null, fraction: run.total ? (run.done + now.fraction) / run.total : 0,
