@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from modules.imaging.files import read_infotext
 from tests.browser import choose, fill, value_of
+from tests.gradio_ui.canvas_hand import Hand, gradient, saved
 from tests.webui_process import WebUI
 
 pytestmark = pytest.mark.browser
@@ -108,6 +109,7 @@ def test_a_sweep_with_its_table_and_what_it_is_exported_as(page: Page, webui: We
     expect(page.locator("#txt2img_results .sheet th")).to_have_text(["", "Steps: 1", "Steps: 2", "Steps: 3", "Euler", "DDIM"])
     cells = page.locator("#txt2img_results .sheet td button")
     expect(cells).to_have_count(6)
+    expect(page.locator("#txt2img_results .sheet-links a")).to_have_text(["Table as CSV", "Table as a page", "Grid as a picture"])
     cells.nth(4).click()
     expect(page.locator("#html_info_txt2img")).to_contain_text("Steps: 2, Sampler: DDIM")
     address = page.locator("#txt2img_results .sheet-links a").first.get_attribute("href")
@@ -146,3 +148,32 @@ def test_a_file_of_prompts_goes_into_the_textbox(page: Page, tmp_path: Path, out
     first, second = sorted((outputs / "txt2img-images").rglob("*.png"))[-2:]
     assert (Image.open(first).size, Image.open(second).size) == ((64, 64), (128, 64))
     assert read_infotext(second).startswith("a blue ball\nSteps: 3")
+
+
+def test_sd_upscale_from_the_canvas_to_one_large_picture(page: Page, tmp_path: Path, outputs: Path) -> None:
+    before = set((outputs / "img2img-images").rglob("*.png"))
+    hand = Hand(page, "img2img")
+    hand.load(saved(gradient(96), tmp_path))
+    for name, value in (("prompt", "a red apple"), ("steps", 4), ("width", 128), ("height", 128), ("denoising_strength", 0.3)):
+        fill(page, f"img2img_{name}", value)
+    _pick(page, "SD upscale", "script_sd_upscale_overlap", "img2img")
+    fill(page, "script_sd_upscale_overlap", 32)
+    _run(page, "img2img")
+    (made,) = set((outputs / "img2img-images").rglob("*.png")) - before
+    assert Image.open(made).size == (192, 192)
+    assert "Script: SD upscale" in read_infotext(made)
+    expect(page.locator("#html_info_img2img")).to_contain_text("SD upscale upscaler: Lanczos")
+    expect(page.locator("#img2img_results .run-tools")).to_contain_text("SD upscale: done")
+
+
+def test_a_filmstrip_moves(page: Page, outputs: Path) -> None:
+    before = set((outputs / "txt2img-grids").rglob("*.*"))
+    _small(page, "a red apple", steps=6)
+    _pick(page, "Filmstrip", "script_txt2img_filmstrip_frames")
+    fill(page, "script_txt2img_filmstrip_frames", 4)
+    _run(page)
+    strip, moving = sorted(set((outputs / "txt2img-grids").rglob("*.*")) - before, key=lambda path: path.suffix)
+    assert (strip.suffix, moving.suffix) == (".png", ".webp")
+    assert Image.open(strip).width == 5 * 64
+    assert getattr(Image.open(moving), "n_frames", 1) > 1
+    expect(page.locator("#txt2img_results .thumbs button")).to_have_count(3)

@@ -87,10 +87,12 @@ webui.runs = (() => {
       y.forEach((text, row) => table.append(element('tr', '', element('th', text), ...x.map((_, column) => cell(place(column, row, level), pick)))));
       return table;
     });
-    const links = [['csv', 'Table as CSV'], ['html', 'Table as a page']].map(([kind, text]) => {
+    const grid = run.images.find((image) => image.kind === 'grid');
+    const targets = [[`${address}.csv`, 'Table as CSV'], [`${address}.html`, 'Table as a page'], ...(grid ? [[grid.url, 'Grid as a picture']] : [])];
+    const links = targets.map(([target, text]) => {
       const link = element('a', text);
       link.className = 'tool-link';
-      link.href = `${address}.${kind}`;
+      link.href = target;
       link.download = '';
       return link;
     });

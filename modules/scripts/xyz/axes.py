@@ -110,6 +110,10 @@ def _checkpoints(catalog: Catalog, _: tuple[Style, ...]) -> tuple[str, ...]:
     return tuple(sorted((row.name for row in catalog.checkpoints), key=str.casefold))
 
 
+def _refiners(catalog: Catalog, styles: tuple[Style, ...]) -> tuple[str, ...]:
+    return ("None", *_checkpoints(catalog, styles))
+
+
 def _vaes(catalog: Catalog, _: tuple[Style, ...]) -> tuple[str, ...]:
     return ("Automatic", "None", *(row.name for row in catalog.vaes))
 
@@ -180,7 +184,7 @@ AXES: tuple[Axis, ...] = (
         choices=_FLAGS,
     ),
     Axis(name="SGM noise multiplier", kind="flag", apply=apply.option("sgm_noise_multiplier"), choices=_FLAGS),
-    Axis(name="Refiner checkpoint", kind="text", apply=apply.refiner, choices=_checkpoints, cost=1.0, early=True),
+    Axis(name="Refiner checkpoint", kind="text", apply=apply.refiner, choices=_refiners, cost=1.0, early=True),
     Axis(name="Refiner switch at", kind="float", apply=apply.refiner_switch),
     Axis(name="RNG source", kind="text", apply=apply.option("randn_source"), choices=_fixed("GPU", "CPU", "NV")),
     _absent("FP8 mode", "weights are kept as their file has them, or as the command line says."),
