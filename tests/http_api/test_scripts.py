@@ -5,10 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from tests.http_api.front import Front, picture
+from tests.http_api.front import Front, front, picture
+from tests.jobs.scripted_runner import Script
+from tests.webui_process import wait_for
 
 
 def opened(text: str) -> Image.Image:
@@ -73,3 +78,27 @@ def test_a_script_that_fails_says_why(own: Front):
 def test_a_job_of_its_own_takes_no_script(own: Front):
     reply = own.client.post("/api/v1/jobs", json={"txt2img": {"prompt": "draw|b", "script_name": "Prompt matrix"}})
     assert reply.status_code == 422 and "/sdapi/v1/txt2img" in reply.json()["errors"]
+
+
+def test_progress_counts_a_scripts_jobs_and_interrupt_gives_what_there_is(tmp_path: Path):
+    body = {"prompt": "draw|a|b|c", "steps": 8, "script_name": "Prompt matrix", "force_task_id": "task(mine)"}
+    seen: list[dict[str, Any]] = []
+    with front(tmp_path, script=Script(step_seconds=0.03)) as made, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(made.post, "txt2img", body)
+
+        def far_enough() -> bool:
+            seen.append(made.get("progress"))
+            return seen[-1]["state"]["job_no"] >= 2
+
+        wait_for(far_enough, 60, "two pictures")
+        assert seen[-1]["state"]["job_count"] == 8
+        assert 2 / 8 <= seen[-1]["progress"] < 1
+        task = made.client.post("/internal/progress", json={"id_task": "task(mine)"}).json()
+        assert task["active"] and task["progress"] >= 2 / 8
+        made.post("interrupt")
+        result = answer.result(60)
+        # a grid of what there is, with the rest left empty
+        assert 3 <= len(result["images"]) < 9
+        assert json.loads(result["info"])["index_of_first_image"] == 1
+        assert not made.context.queue.list(active_only=True)
+        assert made.client.post("/internal/progress", json={"id_task": "task(mine)"}).json()["completed"]
