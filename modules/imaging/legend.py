@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -13,6 +15,12 @@ MAX_PIXELS = 200_000_000
 """Larger sheets are not made, as grids of a batch are not."""
 
 _SMALLEST = 8
+_FIRST_FOREIGN = 0x250
+"""Where Unicode's Latin letters end."""
+
+_WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "Arial Unicode.ttf", "DejaVuSans.ttf", "arial.ttf")
+"""Fonts of the systems that people have, those with most letters first; Pillow looks for them where fonts are."""
+
 _LINE = 1.25
 """Distance of two lines, in font sizes."""
 
@@ -102,13 +110,22 @@ def _font_size(width: int, height: int) -> int:
     return max(_SMALLEST + 2, (width + height) // 25)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+@lru_cache(maxsize=64)
+def _font(size: int, *, plain: bool = True) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font for western letters, which is always there; for others (not `plain`) one of the system's, if there is one."""
+    for name in () if plain else _WIDE_FONTS:
+        with contextlib.suppress(OSError):
+            return ImageFont.truetype(name, size)
     return ImageFont.load_default(size)
+
+
+def _is_plain(labels: Sequence[Label]) -> bool:
+    return all(ord(char) < _FIRST_FOREIGN for label in labels for char in label.text)
 
 
 def _lines(label: Label, width: int, size: int) -> list[str]:
     """The label's text in lines that fit `width`; a word that is longer stands alone."""
-    font = _font(size)
+    font = _font(size, plain=_is_plain((label,)))
     lines: list[str] = []
     for word in label.text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -123,7 +140,8 @@ def _fitting(labels: Sequence[Label], width: int, size: int, height: int | None 
     """The largest font size up to `size` at which every line fits the width, and all together the height."""
     while size > _SMALLEST:
         lines = [line for label in labels for line in _lines(label, width, size)]
-        wide = max(_font(size).getlength(line) for line in lines) > width * 0.95
+        font = _font(size, plain=_is_plain(labels))
+        wide = max(font.getlength(line) for line in lines) > width * 0.95
         if not wide and (height is None or len(lines) * size * _LINE <= height):
             break
         size -= 1
@@ -143,7 +161,7 @@ def _write(draw: ImageDraw.ImageDraw, labels: Sequence[Label], box: tuple[int, i
     if not labels:
         return
     fitting = _fitting(labels, right - left, size, bottom - top)
-    font = _font(fitting)
+    font = _font(fitting, plain=_is_plain(labels))
     lines = [(line, label.active) for label in labels for line in _lines(label, right - left, fitting)]
     y = top + (bottom - top - len(lines) * fitting * _LINE) / 2
     for line, active in lines:
