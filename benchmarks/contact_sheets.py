@@ -234,7 +234,7 @@ def drawn(sheet: Sheet) -> Image.Image:
     for i, label in enumerate(sheet.columns):
         pen.text((LABEL + i * CELL + 2, 4), label[:17], "black", font)
     for j, (label, row) in enumerate(sheet.rows):
-        for line, words in enumerate(label.replace(" on ", "\non ").split("\n")):
+        for line, words in enumerate(label.replace(" on ", "\non ").replace(", ", ",\n").split("\n")):
             pen.text((2, 24 + j * CELL + 14 * line), words[:21], "black", font)
         for i, picture in enumerate(row):
             cell = Image.fromarray(picture).resize((CELL - 2, CELL - 2), Image.Resampling.LANCZOS)

@@ -137,6 +137,7 @@ def main() -> None:
     }
     args.file.parent.mkdir(parents=True, exist_ok=True)
     save_file(weights, args.file, metadata=metadata)
+    args.file.chmod(0o644)
     print(f"wrote {args.file.name}, {args.file.stat().st_size / 1e3:.0f} kB")
 
 
