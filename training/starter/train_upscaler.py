@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from spandrel.architectures.Compact import SRVGGNetCompact
+from spandrel.architectures.Compact import Compact
 from torch import nn
 
 from training.starter import pictures
@@ -40,9 +40,9 @@ class UpscalerTraining:
     ema: float = 0.998
 
 
-def build_upscaler(training: UpscalerTraining) -> SRVGGNetCompact:
+def build_upscaler(training: UpscalerTraining) -> Compact:
     """Return the network: (b, 3, h, w) in 0..1 -> (b, 3, 2h, 2w)."""
-    return SRVGGNetCompact(num_feat=training.features, num_conv=training.convolutions, upscale=SCALE, act_type="prelu")
+    return Compact(num_feat=training.features, num_conv=training.convolutions, upscale=SCALE, act_type="prelu")
 
 
 def halved(picture: np.ndarray, how: Image.Resampling) -> np.ndarray:
@@ -77,7 +77,7 @@ def as_tensor(batch: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float() / 255.0
 
 
-def train_upscaler(config: StarterConfig, training: UpscalerTraining, folder: Path) -> SRVGGNetCompact:
+def train_upscaler(config: StarterConfig, training: UpscalerTraining, folder: Path) -> Compact:
     """Train (or take up) the network in `folder` and return its averaged weights."""
     torch.manual_seed(config.seed + 20)
     model = build_upscaler(training)
