@@ -9,11 +9,13 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
+from modules.domain.catalog import Catalog
 from modules.gradio_ui.bindings import DEFAULT_SIZE, Form, matching_size
 from modules.gradio_ui.generation import fill_js, remember_form, restore_form
 from modules.gradio_ui.notices import QUIET, Notices, Told
-from modules.gradio_ui.parts.hires import upscaler_choices
+from modules.gradio_ui.parts.hires import checkpoint_choices, upscaler_choices
 from modules.gradio_ui.parts.quicksettings import quicksettings
+from modules.gradio_ui.parts.refiner import refiner_choices
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
 from modules.gradio_ui.tabs.png_info import png_info_tab
@@ -36,7 +38,7 @@ def build(context: AppContext) -> gr.Blocks:
             tab = settings_tab(context, forms, quick, notices)
         gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
         _wire_quicksettings(context, notices, quick, txt2img.form, tab)
-        _wire_refresh(context, notices, quick, txt2img.form, refresh)
+        _wire_refresh(context, notices, quick, forms, refresh)
         for form in forms:
             restore_form(demo, form)
             remember_form(form)
@@ -71,16 +73,22 @@ def _storing(context: AppContext, key: str) -> Callable[[Any], list[Any]]:
     return store
 
 
-def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any], form: Form, refresh: gr.Button) -> None:
-    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], form["hr_upscaler"]]
+def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any], forms: list[Form], refresh: gr.Button) -> None:
+    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], *(control for form in forms for control, _ in _offers(form))]
 
     def look_again() -> Told:
         catalog = context.catalog.refresh()
         found = f"{len(catalog.checkpoints)} checkpoints, {len(catalog.vaes)} VAEs and {len(catalog.upscalers)} upscaler models found."
         updates = [control_update(key, context.settings.current, catalog) for key in ("sd_model_checkpoint", "sd_vae")]
-        return Told([*updates, upscaler_choices(catalog)], [found])
+        return Told([*updates, *(offer(catalog) for form in forms for _, offer in _offers(form))], [found])
 
     notices.on(refresh.click, look_again, None, listed)
+
+
+def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
+    """The form's dropdowns that offer files, each with what updates it for files that came or went."""
+    offers = {"hr_upscaler": upscaler_choices, "hr_checkpoint": checkpoint_choices, "refiner_checkpoint": refiner_choices}
+    return [(form[name], offer) for name, offer in offers.items() if name in form]
 
 
 def _wire_load(
@@ -88,7 +96,7 @@ def _wire_load(
 ) -> None:
     """Blocks are built once, pages are opened often: each opening gets the settings, files and defaults of that moment."""
     builtin = {elem_id: value for form in forms for elem_id, value in form.initial().items()}
-    upscaler = forms[0]["hr_upscaler"]
+    offers = [offer for form in forms for offer in _offers(form)]
 
     def fresh() -> Told:
         settings, catalog = context.settings.current, context.catalog.snapshot()
@@ -97,10 +105,12 @@ def _wire_load(
         options = [control_update(key, settings, catalog) for key in tab.controls]
         shown = json.dumps({elem_id: known[elem_id] for form in forms for elem_id in form.elem_ids})
         bar = quick_updates(context, quick)
-        return Told([*bar, *options, context.settings.version, shown, upscaler_choices(catalog)], problems)
+        return Told([*bar, *options, context.settings.version, shown, *(offer(catalog) for _, offer in offers)], problems)
 
     defaults = gr.Textbox(visible="hidden", elem_id="form_defaults", label="Defaults")
-    loaded = notices.on(demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, upscaler])
+    loaded = notices.on(
+        demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, *(each for each, _ in offers)]
+    )
     for form in forms:
         loaded.then(None, [defaults, *form.components], form.components, js=fill_js(form), **QUIET)
 
