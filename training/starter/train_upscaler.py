@@ -74,7 +74,7 @@ def crops(
 
 def as_tensor(batch: np.ndarray) -> torch.Tensor:
     """Return (b, h, w, 3) bytes as (b, 3, h, w) in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(batch)).permute(0, 3, 1, 2).float() / 255.0
+    return torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2).float() / 255.0
 
 
 def train_upscaler(config: StarterConfig, training: UpscalerTraining, folder: Path) -> Compact:
