@@ -29,11 +29,11 @@ def test_only_the_vectors_learn_and_a_run_goes_on_where_it_was(tmp_path: Path) -
     checkpoint = tmp_path / "tiny.safetensors"
     export(TINY, build_vae(TINY.vae, TINY.data.size), Denoiser(TINY, len(SmallVocabulary())), checkpoint)
     untouched = checkpoint.read_bytes()
-    start = train_embedding(TINY, EmbeddingTraining(vectors=2, batch=4, steps=0), checkpoint, tmp_path / "none")
+    little = train_embedding(TINY, EmbeddingTraining(vectors=2, batch=4, steps=1), checkpoint, tmp_path / "little")
     learned = train_embedding(TINY, EmbeddingTraining(vectors=2, batch=4, steps=4), checkpoint, tmp_path / "run")
     again = train_embedding(TINY, EmbeddingTraining(vectors=2, batch=4, steps=4), checkpoint, tmp_path / "run")
     assert learned.shape == (2, TINY.unet.text_width)
-    assert not torch.equal(start, learned)
+    assert not torch.equal(little, learned)
     assert torch.equal(learned, again)
     assert checkpoint.read_bytes() == untouched
 
