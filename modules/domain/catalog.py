@@ -123,26 +123,38 @@ class Catalog:
 
     def hires_upscaler(self, text: str) -> str:
         """The label of what enlarges the picture between the passes, in any letter case. Raises `InvalidRequest`."""
-        wanted = text.strip().casefold()
-        found = next((label for label in self.hires_upscalers if label.casefold() == wanted), None)
-        if found is None:
-            model = self.upscaler_model(text)
-            if model is None:
-                known = ", ".join(self.hires_upscalers)
-                raise InvalidRequest(f"There is no upscaler called {text!r}. There are: {known}. Refresh the list if it is new.")
-            found = model.label
-        return found
+        return self._upscaler(text, self.hires_upscalers)
 
     @property
     def hires_upscalers(self) -> tuple[str, ...]:
         """The labels of all that can enlarge the picture between the passes, the default first."""
         return (*LATENT_UPSCALERS, *PIXEL_UPSCALERS, *(row.label for row in self.upscalers))
 
+    def extras_upscaler(self, text: str) -> str:
+        """The label of what enlarges a finished picture, in any letter case. Raises `InvalidRequest`."""
+        return self._upscaler(text, self.extras_upscalers)
+
+    @property
+    def extras_upscalers(self) -> tuple[str, ...]:
+        """The labels of all that can enlarge a finished picture, in A1111's order."""
+        return (*PIXEL_UPSCALERS, *(row.label for row in self.upscalers))
+
     def upscaler_model(self, text: str) -> UpscalerInfo | None:
         """The upscaler model with this label or alias, in any letter case; None where no file answers to it."""
         wanted = text.strip().casefold()
         by_label = next((row for row in self.upscalers if row.label.casefold() == wanted), None)
         return by_label or next((row for row in self.upscalers if wanted in (alias.casefold() for alias in row.aliases)), None)
+
+    def _upscaler(self, text: str, labels: Sequence[str]) -> str:
+        wanted = text.strip().casefold()
+        found = next((label for label in labels if label.casefold() == wanted), None)
+        if found is None:
+            model = self.upscaler_model(text)
+            if model is None:
+                known = ", ".join(labels)
+                raise InvalidRequest(f"There is no upscaler called {text!r}. There are: {known}. Refresh the list if it is new.")
+            found = model.label
+        return found
 
     def checkpoint(self, text: str | None) -> CheckpointInfo:
         """The checkpoint called `text` (name, title, stem or hash); None gives the first one. Raises `ModelNotFound`."""

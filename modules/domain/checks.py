@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 from modules.domain.errors import InvalidRequest
+
+_PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def check(condition: bool, message: str) -> None:
@@ -16,3 +19,8 @@ def check(condition: bool, message: str) -> None:
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise `InvalidRequest` unless `value`, called `name` on the page, is a number from `low` to `high`."""
     check(math.isfinite(value) and low <= value <= high, f"{name} must be from {low:g} to {high:g}, not {value:g}.")
+
+
+def check_picture_id(text: str) -> None:
+    """Raise `InvalidRequest` unless `text` can be the id of a picture in `gallery.inputs.InputStore`."""
+    check(_PICTURE_ID.fullmatch(text) is not None, f"{text[:40]!r} is not the id of a picture: upload it first.")

@@ -5,12 +5,11 @@ Pictures are ids of `gallery.inputs.InputStore`; nothing here holds or reads one
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modules.domain.checks import check, check_range
+from modules.domain.checks import check, check_picture_id, check_range
 
 MAX_BLUR = 512
 MAX_PADDING = 4096
@@ -30,8 +29,6 @@ RESIZE_LABELS = {
 MASKED_CONTENTS = ("fill", "original", "latent_noise", "latent_nothing")
 """What the masked part begins from, in A1111's order."""
 
-_ID = re.compile(r"[0-9a-f]{32}")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Img2Img:
@@ -44,7 +41,7 @@ class Img2Img:
 
     def __post_init__(self) -> None:
         check(bool(self.image), "Choose a picture to begin from.")
-        _check_id(self.image)
+        check_picture_id(self.image)
         check_range("Denoising strength", self.denoising_strength, 0.0, 1.0)
         check(self.resize_mode in RESIZE_MODES, f"Resize mode must be one of {', '.join(RESIZE_MODES)}, not {self.resize_mode!r}.")
         if self.resize_by is not None:
@@ -113,7 +110,7 @@ class Inpaint:
 
     def __post_init__(self) -> None:
         if self.mask is not None:
-            _check_id(self.mask)
+            check_picture_id(self.mask)
         check_range("Mask blur", self.mask_blur_x, 0, MAX_BLUR)
         check_range("Mask blur", self.mask_blur_y, 0, MAX_BLUR)
         check(self.content in MASKED_CONTENTS, f"Masked content must be one of {', '.join(MASKED_CONTENTS)}, not {self.content!r}.")
@@ -141,7 +138,3 @@ def check_together(init: Img2Img | None, inpaint: Inpaint | None, *, hires: bool
         check(init.resize_by is None, "Outpainting adds to the picture as it is: resize it before, or afterwards.")
     if init is not None and init.resize_mode == "latent":
         check(inpaint.outpaint is None, "Outpainting does not resize: choose another resize mode than the latent one.")
-
-
-def _check_id(text: str) -> None:
-    check(_ID.fullmatch(text) is not None, f"{text[:40]!r} is not the id of a picture: upload it first.")

@@ -5,10 +5,16 @@ A value, not a live thing: ask the queue again for a newer one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from modules.domain.checks import check
+from modules.domain.extras import KIND, ExtrasRequest
 from modules.domain.requests import GenerationRequest
+
+JobRequest = GenerationRequest | ExtrasRequest
+"""What can be asked for. Each has `tab`, `prompt`, `inputs`, `image_count`, `overrides` and `to_json`."""
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "quarantined"]
 """`quarantined` is failed because the engine died with it twice; it is not tried again by itself."""
@@ -26,7 +32,7 @@ class Job:
     id: str
     seq: int
     state: JobState
-    request: GenerationRequest
+    request: JobRequest
     settings: Any
     entropy: int
     """What random seeds are drawn from, so that a second attempt draws the same ones."""
@@ -46,3 +52,12 @@ class Job:
     def active(self) -> bool:
         """Whether it still waits or runs."""
         return self.state in ACTIVE
+
+
+def request_from_json(data: Mapping[str, Any]) -> JobRequest:
+    """The request whose `to_json` wrote this. Raises `InvalidRequest` for a kind or a field that this version does not know."""
+    kind = data.get("kind")
+    if kind is None:
+        return GenerationRequest.from_json(data)
+    check(kind == KIND, f"This version does not know requests of the kind {kind!r}.")
+    return ExtrasRequest.from_json(data)

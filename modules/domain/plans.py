@@ -193,6 +193,33 @@ class UpscalerPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExtrasUpscaler:
+    """One of the upscalers of an `ExtrasPlan`. `visibility` is how strongly it is mixed into what those before it made."""
+
+    label: str
+    model: UpscalerPlan | None = None
+    """Where that label is a model's."""
+    visibility: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtrasPlan:
+    """A finished picture to be enlarged. Without upscalers it stays as it is."""
+
+    image: str
+    """Its file."""
+    upscalers: tuple[ExtrasUpscaler, ...] = ()
+    enlarged: tuple[int, int]
+    """(width, height) that it is enlarged to."""
+    cut: tuple[int, int] | None = None
+    """(width, height) of its middle that is kept; None for all of it."""
+    fields: tuple[tuple[str, object], ...] = ()
+    """What is written into the result about this, in A1111's words."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the user about what was asked for and is not done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HiresPlan:
     """How the finished latents of the first pass become the start of a second one, which is a plan like any other."""
 

@@ -126,6 +126,11 @@ class GenerationRequest:
         return tuple(each for each in found if each is not None)
 
     @property
+    def tab(self) -> str:
+        """What A1111 calls this kind of work: in folders' names and on the page."""
+        return "txt2img" if self.init is None else "img2img"
+
+    @property
     def image_count(self) -> int:
         """How many pictures the request asks for, grids not counted."""
         return self.batch_size * self.batch_count

@@ -43,7 +43,7 @@ class Engine:
 
     def __init__(self, models: ModelManager, upscalers: UpscalerModels) -> None:
         self.models = models
-        self._upscalers = upscalers
+        self.upscalers = upscalers
         self._tiled = False
         self._drew_inpainting = False
 
@@ -81,7 +81,7 @@ class Engine:
                 if plan.hires is None:
                     return self._decoded(plan, model, latents, watcher)
                 watcher.stage(f"Enlarging to {plan.last.width}x{plan.last.height}")
-                latents = enlarged(latents, plan, plan.hires, model, Upscaling(self._upscalers, watcher.stage))
+                latents = enlarged(latents, plan, plan.hires, model, Upscaling(self.upscalers, watcher.stage))
             return self._second_pass(plan, plan.hires, latents, previews, watcher)
 
     @contextmanager
@@ -148,7 +148,7 @@ class Engine:
 
     def unload(self) -> None:
         """Give the memory of the model and of the upscaler back."""
-        self._upscalers.clear()
+        self.upscalers.clear()
         self.models.unload()
 
 

@@ -91,15 +91,7 @@ class PictureWriter:
         wanted = self._options.grid_format if kind == "grid" else self._options.image_format
         data, suffix = self._encode(picture, wanted, infotext if self._options.embed_infotext else None)
         part_of_name = {"image": str(index), "grid": "grid"}.get(kind, f"{index}-{kind}")
-        name = f"{self._job.job_id}-{self._job.attempt}-{part_of_name}.{suffix}"
-        path = Path(self._job.staging) / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{name}.part")
-            part.write_bytes(data)
-            part.replace(path)
-        except OSError as error:
-            raise StorageError(f"The picture could not be written to {path.parent}: {error.strerror or error}.") from error
+        path = stage_file(self._job, f"{part_of_name}.{suffix}", data)
         self._emit(
             ImageDone(
                 job_id=self._job.job_id,
@@ -117,15 +109,38 @@ class PictureWriter:
         )
 
     def _encode(self, picture: Image.Image, wanted: str, infotext: str | None) -> tuple[bytes, str]:
-        """(file, suffix). A picture that its format has no room for (WebP ends at 16383 pixels) becomes a PNG."""
-        try:
-            return encode_image(picture, wanted, infotext, self._options.quality), wanted
-        except (OSError, ValueError) as error:
-            if wanted == "png":
-                raise
-            log.warning("%s can't hold a picture of %dx%d: %s", wanted, picture.width, picture.height, error)
-            self.notes.append(f"A picture of {picture.width}x{picture.height} does not fit into {wanted} and was saved as png.")
-            return encode_image(picture, "png", infotext), "png"
+        """(file, suffix), as `fitting_file` makes them."""
+
+        def encode(fmt: str) -> bytes:
+            return encode_image(picture, fmt, infotext, self._options.quality)
+
+        data, suffix, note = fitting_file(encode, wanted, picture.size)
+        self.notes += [note] if note else []
+        return data, suffix
+
+
+def fitting_file(encode: Callable[[str], bytes], wanted: str, size: tuple[int, int]) -> tuple[bytes, str, str]:
+    """(file, suffix, a note for the user or ""). A picture that its format has no room for (WebP ends at 16383 pixels) becomes a PNG."""
+    try:
+        return encode(wanted), wanted, ""
+    except (OSError, ValueError) as error:
+        if wanted == "png":
+            raise
+        log.warning("%s can't hold a picture of %dx%d: %s", wanted, *size, error)
+        return encode("png"), "png", f"A picture of {size[0]}x{size[1]} does not fit into {wanted} and was saved as png."
+
+
+def stage_file(job: RunJob, name: str, data: bytes) -> Path:
+    """Write a complete file of this attempt into the staging folder. Raises `StorageError`."""
+    path = Path(job.staging) / f"{job.job_id}-{job.attempt}-{name}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(f"The picture could not be written to {path.parent}: {error.strerror or error}.") from error
+    return path
 
 
 def _name_fields(plan: ImagePlan, position: int, model_hash: str | None) -> tuple[tuple[str, str], ...]:

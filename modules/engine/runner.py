@@ -19,9 +19,11 @@ import torch
 
 from modules.domain.errors import OutOfMemory, UserError
 from modules.domain.events import Cancelled, EngineStatus, Failed, Finished, JobEvent, Stage, Started, StepDone
+from modules.domain.extras import ExtrasRequest
 from modules.domain.plans import ImagePlan
 from modules.engine.canvas import Drawn
 from modules.engine.engine import Engine
+from modules.engine.extras import run_extras
 from modules.engine.file_hashes import FileHashes
 from modules.engine.output import PictureWriter
 from modules.engine.resolve import PreviewOptions, output_options, preview_options, resolve
@@ -82,6 +84,8 @@ class EngineRunner:
 
     def _run(self, job: RunJob, say: Say, control: Control) -> JobEvent:
         """All of the job but its last event, which is returned."""
+        if isinstance(job.request, ExtrasRequest):
+            return run_extras(job, job.request, self._engine.upscalers, say, control)
         started = time.monotonic()
         settings = cast("Settings", job.settings)
         plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
@@ -180,7 +184,9 @@ def _failed(job: RunJob, error: UserError) -> Failed:
 
 def _out_of_memory_text(job: RunJob) -> str:
     request = job.request
-    init, inpaint = job.request.init, job.request.inpaint
+    if isinstance(request, ExtrasRequest):
+        return "There was not enough memory to enlarge the picture to that size. Choose a smaller one."
+    init, inpaint = request.init, request.inpaint
     is_asked = (init is None or init.resize_by is None) and (inpaint is None or inpaint.outpaint is None)
     size = f"{request.width}x{request.height}" if is_asked else "that size"
     return (

@@ -8,7 +8,7 @@ from modules.domain.errors import OutOfMemory
 from modules.domain.plans import UpscalerPlan
 from modules.upscalers.models import UpscalerModels, UpscalerNetwork
 from modules.upscalers.resize import Pixels
-from modules.upscalers.upscale import upscaled
+from modules.upscalers.upscale import Progress, upscaled
 from modules.weights.load import is_out_of_memory, naming
 from modules.weights.placement import Placement
 from modules.weights.upscaler_files import read_upscaler
@@ -23,11 +23,12 @@ def upscaler_models(placement: Placement) -> UpscalerModels:
 
 
 class Upscaling:
-    """`engine.hires.ByModel` that tells `stage` about each tile."""
+    """`engine.hires.ByModel` that tells `stage` about each tile, or `progress` where that is given. Both may raise to stop."""
 
-    def __init__(self, models: UpscalerModels, stage: Stage) -> None:
+    def __init__(self, models: UpscalerModels, stage: Stage, progress: Progress | None = None) -> None:
         self._models = models
         self._stage = stage
+        self._progress = progress or self._tell
 
     def __call__(self, picture: Pixels, size: tuple[int, int], plan: UpscalerPlan) -> Pixels:
         """The picture in `size`, (width, height).
@@ -36,7 +37,7 @@ class Upscaling:
         """
         network = self._network(plan)
         try:
-            return upscaled(picture, size, network, tile=plan.tile, overlap=plan.overlap, progress=self._tell)
+            return upscaled(picture, size, network, tile=plan.tile, overlap=plan.overlap, progress=self._progress)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -16,11 +16,14 @@ from pathlib import Path
 
 from modules.domain.errors import ImageUnreadable, StorageError
 from modules.domain.events import ImageDone
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
+from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
 from modules.gallery.index import GalleryIndex, Row
-from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, destination, is_saved, name_fields, names, place
+from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, copied, destination, is_saved, name_fields, names, place
 from modules.gallery.thumbnails import Thumbnails
+from modules.imaging.filenames import safe_name
 from modules.imaging.files import open_image, pixel_hash
 from modules.settings.atomic import atomic_write
 from modules.settings.paths import Paths, input_file
@@ -71,11 +74,11 @@ class Gallery:
                 return known.to_image()
             if known is not None:
                 self._index.remove(known.id)
-            row = self._saved(staged, event, job)
+            row = self._copied_out(self._saved(staged, event, job), job)
             self._index.complete(row)
             if row.root == _UNSAVED:
                 self._trim_unsaved(job.id)
-            elif event.kind == "image" and job.id != self._params_of:
+            elif event.kind == "image" and isinstance(job.request, GenerationRequest) and job.id != self._params_of:
                 self._params_of = job.id
                 self._write_params(event.infotext)
                 self._keep_start(job)
@@ -154,6 +157,18 @@ class Gallery:
         place(staged, target, candidates(target), reserve)
         return placed
 
+    def _copied_out(self, row: Row, job: Job) -> Row:
+        """The row of a picture that was also to be copied elsewhere, with a note where that did not work."""
+        if not isinstance(job.request, ExtrasRequest) or not job.request.copy_to:
+            return row
+        folder, file = Path(job.request.copy_to).expanduser(), self._file(row)
+        try:
+            copied(file, folder, safe_name(Path(job.request.name).stem) or file.stem)
+        except OSError as error:
+            log.error("%s could not be copied to %s: %s", file.name, folder, error)
+            return replace(row, note=f"{file.name} could not be copied to {folder} ({error.strerror or error}); it is among the outputs.")
+        return row
+
     def _new_row(self, staged: Path, event: ImageDone, job: Job) -> Row:
         try:
             size = staged.stat().st_size
@@ -200,9 +215,10 @@ class Gallery:
 
     def _keep_start(self, job: Job) -> None:
         """A1111's copy of the picture that a job began from, under the name that the infotext gives."""
-        if not job.settings.saving.save_start_image or job.request.init is None:
+        init = job.request.init if isinstance(job.request, GenerationRequest) else None
+        if not job.settings.saving.save_start_image or init is None:
             return
-        source = input_file(self._paths.inputs, job.request.init.image)
+        source = input_file(self._paths.inputs, init.image)
         folder = self._paths.outputs / START_IMAGES_FOLDER
         try:
             if source is not None:

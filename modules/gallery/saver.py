@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from modules.domain.events import ImageDone
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
-from modules.imaging.filenames import file_name, folder_name
+from modules.imaging.filenames import file_name, folder_name, safe_name
 from modules.settings.atomic import sync_directory
 from modules.settings.schema import Saving
 
@@ -48,8 +49,7 @@ class FolderCounters:
 def destination(event: ImageDone, job: Job, fields: Mapping[str, str]) -> str:
     """The folder below the outputs, with forward slashes, that A1111 would save this picture in."""
     saving: Saving = job.settings.saving
-    tab = "img2img" if job.request.init is not None else "txt2img"
-    folder = f"{tab}-grids" if event.kind == "grid" else f"{tab}-images"
+    folder = f"{job.request.tab}-grids" if event.kind == "grid" else f"{job.request.tab}-images"
     dated = folder_name(saving.date_pattern, fields) if saving.use_date_folders else ""
     return f"{folder}/{dated}" if dated else folder
 
@@ -72,6 +72,11 @@ def names(event: ImageDone, saving: Saving, fields: Mapping[str, str], folder: P
         for _ in range(_TRIES):
             yield f"grid-{counters.take(folder, 'grid-'):04}{suffix}"
         return
+    if "source" in fields:
+        stem, ending = _extras_name(saving, fields)
+        for _ in range(_TRIES):
+            yield f"{stem}-{counters.take(folder, stem):04}{ending}{suffix}" if stem else f"{counters.take(folder, ''):05}{ending}{suffix}"
+        return
     pattern = saving.filename_pattern or ("[seed]" if saving.use_date_folders else "[seed]-[prompt_spaces]")
     text = file_name(pattern, fields) + SUFFIXES.get(event.kind, "")
     if saving.number_files or not text:
@@ -83,9 +88,18 @@ def names(event: ImageDone, saving: Saving, fields: Mapping[str, str], folder: P
         yield f"{text}-{number}{suffix}"
 
 
+def _extras_name(saving: Saving, fields: Mapping[str, str]) -> tuple[str, str]:
+    """What stands before and behind the number of an enlarged picture's file, as A1111 has it; each may be empty."""
+    stem = safe_name(Path(fields["source"]).stem) if saving.keep_source_names else ""
+    upscaler = safe_name(fields.get("upscaler", "")) if saving.name_upscaler else ""
+    return stem, f"-{upscaler}" if upscaler else ""
+
+
 def name_fields(event: ImageDone, job: Job) -> dict[str, str]:
     """What the tokens of a file-name pattern stand for; what the engine says wins over what was asked for."""
     request = job.request
+    if isinstance(request, ExtrasRequest):
+        return {"source": request.name, "user": job.owner, **dict(event.name_fields)}
     fields = {
         "seed": str(event.seed),
         "steps": str(request.steps),
@@ -129,6 +143,20 @@ def place(staged: Path, folder: Path, candidates: Iterator[str], reserve: Callab
             source.unlink(missing_ok=True)
 
 
+def copied(source: Path, folder: Path, stem: str) -> Path:
+    """A copy of `source` in `folder`, called `stem`, with a number behind it where something has that name. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = _copy_into(folder, source)
+    try:
+        for number in range(_TRIES):
+            target = folder / f"{stem}{f'-{number}' if number else ''}{source.suffix}"
+            if _claim(part, target):
+                return target
+        raise FileExistsError(f"no free name in {folder}")
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _claim(source: Path, target: Path) -> bool:
     """Give `source` the name `target`, unless something has it; False then. On file systems without links an empty file holds the name."""
     try:
@@ -155,14 +183,16 @@ def _claim_by_rename(source: Path, target: Path) -> bool:
 
 def _on_the_same_disk(staged: Path, folder: Path) -> Path:
     """`staged` itself, or a copy of it in `folder` where that is on another disk."""
-    if staged.stat().st_dev == folder.stat().st_dev:
-        return staged
-    handle, name = tempfile.mkstemp(prefix=".moving-", suffix=staged.suffix, dir=folder)
+    return staged if staged.stat().st_dev == folder.stat().st_dev else _copy_into(folder, staged)
+
+
+def _copy_into(folder: Path, source: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=".moving-", suffix=source.suffix, dir=folder)
     os.close(handle)
     copy = Path(name)
     try:
-        shutil.copyfile(staged, copy)
-        copy.chmod(staged.stat().st_mode & 0o777)
+        shutil.copyfile(source, copy)
+        copy.chmod(source.stat().st_mode & 0o777)
     except BaseException:
         with contextlib.suppress(OSError):
             copy.unlink()

@@ -55,10 +55,10 @@ def batch_files(values: Mapping[str, Any], uploads: Sequence[Any], masks: Sequen
     folder, mask_folder = (str(values[name] or "").strip() for name in ("batch_input_dir", "batch_inpaint_mask_dir"))
     if (folder or mask_folder) and not local:
         raise InvalidRequest("Only whoever sits at the machine may use its folders: empty both directories and upload files.")
-    pictures = (*map(_path, uploads), *_pictures_in(folder, "Input directory"))
+    pictures = (*map(upload_path, uploads), *pictures_in(folder, "Input directory"))
     if not pictures:
         raise InvalidRequest("Batch: upload pictures or name a folder of them.")
-    found = (*map(_path, masks), *_pictures_in(mask_folder, "Inpaint batch mask directory"))
+    found = (*map(upload_path, masks), *pictures_in(mask_folder, "Inpaint batch mask directory"))
     return BatchFiles(pictures, {path.stem: path for path in found})
 
 
@@ -79,7 +79,7 @@ def batch_requests(
         known = _known(context, owner)
         fresh = [request for request in requests if _frozen(context, request) not in known]
         done, requests = len(requests) - len(fresh), fresh
-    notes = [*_shortened(refused), *([f"{done} of {len(files.pictures)} are done already or wait, and were left out."] if done else [])]
+    notes = [*shortened(refused), *([f"{done} of {len(files.pictures)} are done already or wait, and were left out."] if done else [])]
     if not requests:
         end = "" if refused else " Take the tick from “Leave out what is done” to draw them again."
         raise InvalidRequest(" ".join(notes) + end)
@@ -108,13 +108,13 @@ def _request(
     files: BatchFiles,
 ) -> GenerationRequest:
     own = {**values, **_own_parameters(context, picture, values["batch_metadata"] or ())}
-    image = context.inputs.put(_read(picture))
+    image = context.inputs.put(read_file(picture))
     mask = None
     if files.masks:
         path = files.mask_of(picture)
         if path is None:
             raise InvalidRequest("there is no mask of its name.")
-        mask = context.inputs.put(_read(path)).id
+        mask = context.inputs.put(read_file(path)).id
     return with_picture(make(own), own, Inputs(image.id, mask), masked=mask is not None)
 
 
@@ -135,7 +135,7 @@ def _own_parameters(context: AppContext, picture: Path, chosen: Sequence[str]) -
 
 def _known(context: AppContext, owner: str) -> list[tuple[Any, Any]]:
     jobs = context.queue.list(owner=owner, limit=_REMEMBERED)
-    return [(job.request, job.settings) for job in jobs if job.request.init and job.state in (*ACTIVE, "done")]
+    return [(job.request, job.settings) for job in jobs if job.request.tab == "img2img" and job.state in (*ACTIVE, "done")]
 
 
 def _frozen(context: AppContext, request: GenerationRequest) -> tuple[Any, Any]:
@@ -143,7 +143,8 @@ def _frozen(context: AppContext, request: GenerationRequest) -> tuple[Any, Any]:
     return freeze(request, context.settings.current, context.catalog.snapshot(), context.paths.inputs)
 
 
-def _pictures_in(folder: str, label: str) -> Iterator[Path]:
+def pictures_in(folder: str, label: str) -> Iterator[Path]:
+    """The picture files in `folder`, none for an empty name; `label` is what the page calls it. Raises `InvalidRequest`."""
     if not folder:
         return
     path = Path(folder).expanduser()
@@ -158,19 +159,21 @@ def _pictures_in(folder: str, label: str) -> Iterator[Path]:
     yield from found
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The whole file. Raises `InvalidRequest`."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise InvalidRequest(f"the file can't be read ({error.strerror}).") from error
 
 
-def _path(upload: Any) -> Path:
-    """Gradio gives a path as text, or an object with a name."""
+def upload_path(upload: Any) -> Path:
+    """Where an upload lies: Gradio gives a path as text, or an object with a name."""
     return Path(str(getattr(upload, "name", upload)))
 
 
-def _shortened(lines: Sequence[str]) -> list[str]:
+def shortened(lines: Sequence[str]) -> list[str]:
+    """The first few lines, and how many more there are."""
     more = len(lines) - _NAMED
     return [*lines[:_NAMED], *([f"… and {more} more files could not be used."] if more > 0 else [])]
 

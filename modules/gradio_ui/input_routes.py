@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from modules.context import AppContext
 from modules.domain.errors import UserError
+from modules.imaging.files import read_infotext
 
 _CANVAS = Path(__file__).parent / "static" / "canvas"
 _MAX_PICTURE = 128 << 20
@@ -27,15 +29,17 @@ def input_routes(context: AppContext) -> APIRouter:
 
     @router.post("/inputs")
     async def put(request: Request) -> Response:
-        """Keep the picture that is the request's body; a sentence where it is none."""
+        """Keep the picture that is the request's body; a sentence where it is none. Its parameters, which the kept one lacks, go back."""
         body = await request.body()
         if len(body) > _MAX_PICTURE:
             return JSONResponse({"error": f"The picture's file is larger than {_MAX_PICTURE >> 20} MB."}, status_code=413)
         try:
             kept = await run_in_threadpool(context.inputs.put, body)
+            infotext = await run_in_threadpool(read_infotext, io.BytesIO(body))
         except UserError as error:
             return JSONResponse({"error": str(error)}, status_code=422)
-        return JSONResponse({"id": kept.id, "width": kept.width, "height": kept.height, "has_alpha": kept.has_alpha})
+        size = {"width": kept.width, "height": kept.height}
+        return JSONResponse({"id": kept.id, **size, "has_alpha": kept.has_alpha, "infotext": infotext})
 
     @router.api_route("/inputs/{name}.png", methods=["GET", "HEAD"])
     def get(name: str) -> Response:

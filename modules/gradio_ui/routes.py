@@ -29,7 +29,7 @@ from modules.settings.schema import SettingRow, rows
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
     *("core.js", "hints.js", "form.js", "output.js", "viewer.js"),
-    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js"),
+    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js"),
 )
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}

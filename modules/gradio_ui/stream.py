@@ -23,6 +23,7 @@ from modules.domain.events import (
     Started,
     StepDone,
 )
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
 from modules.domain.results import SavedImage
 
@@ -40,6 +41,7 @@ def image_json(image: SavedImage) -> dict[str, Any]:
         "height": image.height,
         "seed": image.seed,
         "infotext": image.infotext,
+        "parameters": "" if image.infotext.startswith("Postprocess ") else image.infotext,
         "kind": image.kind,
         "index": image.index,
         "job": image.job_id,
@@ -54,8 +56,9 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "id": job.id,
         "state": job.state,
         "source": job.source,
-        "tab": "img2img" if job.request.init else "txt2img",
+        "tab": job.request.tab,
         "prompt": job.request.prompt,
+        "name": job.request.name if isinstance(job.request, ExtrasRequest) else "",
         "created": job.created,
         "seconds": seconds,
         "count": job.request.image_count,

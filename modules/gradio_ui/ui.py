@@ -16,6 +16,7 @@ from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.hires import checkpoint_choices, upscaler_choices
 from modules.gradio_ui.parts.quicksettings import quicksettings
 from modules.gradio_ui.parts.refiner import refiner_choices
+from modules.gradio_ui.tabs.extras import extras_tab, extras_upscaler_choices
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
 from modules.gradio_ui.tabs.png_info import png_info_tab
@@ -32,9 +33,10 @@ def build(context: AppContext) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs", selected="txt2img"):
             txt2img = txt2img_tab(context, quick, notices, demo)
             img2img = img2img_tab(context, quick, notices, demo)
+            extras = extras_tab(context, notices, demo)
             gallery_tab()
             png_info_tab(context, notices)
-            forms = [txt2img.form, img2img.form]
+            forms = [txt2img.form, img2img.form, extras]
             tab = settings_tab(context, forms, quick, notices)
         gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
         _wire_quicksettings(context, notices, quick, txt2img.form, tab)
@@ -87,7 +89,13 @@ def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any
 
 def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
     """The form's dropdowns that offer files, each with what updates it for files that came or went."""
-    offers = {"hr_upscaler": upscaler_choices, "hr_checkpoint": checkpoint_choices, "refiner_checkpoint": refiner_choices}
+    offers = {
+        "hr_upscaler": upscaler_choices,
+        "hr_checkpoint": checkpoint_choices,
+        "refiner_checkpoint": refiner_choices,
+        "upscaler_1": extras_upscaler_choices,
+        "upscaler_2": extras_upscaler_choices,
+    }
     return [(form[name], offer) for name, offer in offers.items() if name in form]
 
 

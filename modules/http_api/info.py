@@ -8,6 +8,7 @@ from typing import Any
 
 from modules.domain.catalog import Catalog
 from modules.domain.jobs import Job
+from modules.domain.requests import GenerationRequest, Seed
 from modules.domain.results import SavedImage
 from modules.imaging.infotext import parse_infotext
 from modules.imaging.reproduction import written_fields
@@ -33,10 +34,11 @@ def generation_info(
 ) -> dict[str, Any]:
     """The object for the `images` of a job, grid first where there is one; `notes` are added to the job's own."""
     request = job.request
+    assert isinstance(request, GenerationRequest), "the routes that draw submitted it"
     pictures = [image for image in images if image.kind == "image"]
     fields = dict(written_fields(parse_infotext(pictures[0].infotext, defaults=False))) if pictures else {}
     first_seed = pictures[0].seed if pictures else request.seed.value
-    variations = [_variation(image, job) for image in pictures] or [request.seed.variation]
+    variations = [_variation(image, request.seed) for image in pictures] or [request.seed.variation]
     resize = request.seed.resize_from or (-1, -1)
     checkpoint = request.checkpoint or ""
     return {
@@ -77,10 +79,10 @@ def generation_info(
     }
 
 
-def _variation(image: SavedImage, job: Job) -> int:
+def _variation(image: SavedImage, seed: Seed) -> int:
     """The picture's variation seed; where none was mixed in, the one that was asked for, which says nothing."""
-    text = parse_infotext(image.infotext, defaults=False).get("Variation seed", "") if job.request.seed.variation_strength else ""
-    return int(text) if text.isdigit() else job.request.seed.variation
+    text = parse_infotext(image.infotext, defaults=False).get("Variation seed", "") if seed.variation_strength else ""
+    return int(text) if text.isdigit() else seed.variation
 
 
 def _short_hash(name: str, catalog: Catalog) -> str:

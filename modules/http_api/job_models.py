@@ -7,15 +7,20 @@ from pydantic import BaseModel, Field
 from modules.domain.jobs import Job
 from modules.domain.results import SavedImage
 from modules.http_api.access import Api
+from modules.http_api.extras_routes import ExtrasSingleBody
 from modules.http_api.generation import shown_images
 from modules.http_api.models import Body, Img2ImgBody, Txt2ImgBody
 
 
 class JobBody(Body):
-    """What is to be drawn: one of the two, with the fields of /sdapi/v1. `save_images` is true here unless it is given."""
+    """What is to be done: one of the three, with the fields of /sdapi/v1. `save_images` is true here unless it is given.
+
+    `extras` has the fields of extra-single-image; its result is always kept.
+    """
 
     txt2img: Txt2ImgBody | None = None
     img2img: Img2ImgBody | None = None
+    extras: ExtrasSingleBody | None = None
 
 
 class ImageItem(BaseModel):

@@ -9,9 +9,12 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from modules.domain.jobs import Job
+from modules.domain.extras import ExtrasRequest
+from modules.domain.jobs import Job, JobRequest
+from modules.domain.requests import GenerationRequest
 from modules.http_api.access import Api, user_of
 from modules.http_api.errors import PROBLEMS, ApiRoute, Refusal
+from modules.http_api.extras_routes import from_single
 from modules.http_api.generation import Translate, checked, img2img_translation, shown_images, translated
 from modules.http_api.job_events import job_events
 from modules.http_api.job_models import JobBody, JobItem, JobList, job_item
@@ -91,24 +94,37 @@ def _pictures(router: APIRouter, api: Api) -> None:
 
 
 def _submitted(api: Api, body: JobBody, owner: str, key: str | None) -> Job:
-    if (body.txt2img is None) == (body.img2img is None):
-        raise Refusal(422, 'A job is {"txt2img": {…}} or {"img2img": {…}}.')
-    if body.txt2img is not None:
-        asked = _asked(api, body.txt2img, from_txt2img)
-    else:
-        asked = _asked(api, body.img2img, img2img_translation(api)) if body.img2img is not None else None
-    assert asked is not None
-    job = api.context.queue.submit(asked.request, source="api", owner=owner, idempotency_key=key)
-    filled_in = {"checkpoint": job.request.checkpoint, "vae": job.request.vae, "clip_skip": job.request.clip_skip}
-    if key is not None and replace(asked.request, **filled_in) != job.request:
+    asked = _request(api, body)
+    job = api.context.queue.submit(asked, source="api", owner=owner, idempotency_key=key)
+    if key is not None and not _is_same(asked, job.request):
         raise Refusal(422, "This Idempotency-Key belongs to another request.", f"Its job is {job.id}. Use a new key for a new request.")
     return job
+
+
+def _request(api: Api, body: JobBody) -> JobRequest:
+    if sum(part is not None for part in (body.txt2img, body.img2img, body.extras)) == 1:
+        if body.txt2img is not None:
+            return _asked(api, body.txt2img, from_txt2img).request
+        if body.img2img is not None:
+            return _asked(api, body.img2img, img2img_translation(api)).request
+        if body.extras is not None:
+            return from_single(api, body.extras)
+    raise Refusal(422, 'A job is {"txt2img": {…}}, {"img2img": {…}} or {"extras": {…}}.')
 
 
 def _asked(api: Api, body: _Body, translate: Translate[_Body]) -> Translated:
     """What a job's body asks for: its pictures are kept unless it says otherwise, since they are fetched later."""
     keep = body if "save_images" in body.model_fields_set else body.model_copy(update={"save_images": True})
     return translated(api, keep, translate)[1]
+
+
+def _is_same(asked: JobRequest, kept: JobRequest) -> bool:
+    """Whether an accepted request is this one, with what it left open filled in."""
+    if isinstance(asked, ExtrasRequest) and isinstance(kept, ExtrasRequest):
+        return replace(asked, upscaler_1=kept.upscaler_1, upscaler_2=kept.upscaler_2) == kept
+    if isinstance(asked, GenerationRequest) and isinstance(kept, GenerationRequest):
+        return replace(asked, checkpoint=kept.checkpoint, vae=kept.vae, clip_skip=kept.clip_skip) == kept
+    return False
 
 
 def _accepted(api: Api, job: Job) -> Response:

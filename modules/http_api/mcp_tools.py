@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
 from modules.http_api.access import Api
 from modules.http_api.errors import Refusal
@@ -20,6 +21,7 @@ from modules.http_api.job_models import job_item
 from modules.http_api.models import Body, Txt2ImgBody
 from modules.http_api.translate import from_txt2img
 from modules.http_api.waiting import waiter
+from modules.imaging.files import read_infotext
 
 Content = list[dict[str, Any]]
 
@@ -40,8 +42,18 @@ class GenerateImage(BaseModel):
     checkpoint: str = Field(default="", description="A name that list_models gives; empty is the one that is set.")
 
 
+class UpscaleImage(BaseModel):
+    """Enlarge the picture of a job that is done, and wait for it. The result is kept in the program's gallery."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    job_id: str = Field(max_length=100, description="The id that generate_image gave. Of several pictures the first is taken.")
+    resize_by: float = Field(default=2.0, ge=1, le=8)
+    upscaler: str = Field(default="Lanczos", max_length=1000, description="A name that list_models gives.")
+
+
 class ListModels(Body):
-    """The checkpoints, LoRAs, samplers and styles that there are."""
+    """The checkpoints, LoRAs, samplers, upscalers and styles that there are."""
 
 
 class GetJob(BaseModel):
@@ -95,6 +107,27 @@ def _pictures(api: Api, job: Job) -> Content:
     return [*content, {"type": "text", "text": f"{text}\njob_id: {job.id}{notes}"}]
 
 
+async def _upscale_image(api: Api, asked: UpscaleImage, owner: str) -> Content:
+    request = await run_in_threadpool(_extras_request, api, asked, owner)
+    with waiter(api.context.queue) as waiting:
+        job = await run_in_threadpool(api.context.queue.submit, request, source="mcp", owner=owner)
+        outcome = await waiting.outcome(job.id)
+    return await run_in_threadpool(_pictures, api, checked(outcome))
+
+
+def _extras_request(api: Api, asked: UpscaleImage, owner: str) -> ExtrasRequest:
+    job = api.context.queue.get(asked.job_id)
+    if job is None or job.owner != owner:
+        raise Refusal(404, "There is no such job.")
+    image = next((image for image in api.images(job.id) if image.kind == "image"), None)
+    if image is None:
+        raise Refusal(404, "That job has no picture.")
+    path = api.context.gallery.path(image.id)
+    kept = api.context.inputs.put(path.read_bytes())
+    infotext = read_infotext(path)
+    return ExtrasRequest(image=kept.id, name=path.name, infotext=infotext, resize_by=asked.resize_by, upscaler_1=asked.upscaler)
+
+
 async def _list_models(api: Api, asked: ListModels, owner: str) -> Content:
     del asked, owner
     catalog = api.context.catalog.snapshot()
@@ -102,6 +135,7 @@ async def _list_models(api: Api, asked: ListModels, owner: str) -> Content:
         "checkpoints": [info.name for info in catalog.checkpoints],
         "loras": [f"<lora:{info.stem}:1>" for info in catalog.loras],
         "samplers": [info.label for info in catalog.samplers],
+        "upscalers": list(catalog.extras_upscalers),
         "styles": [style.name for style in await run_in_threadpool(api.context.styles.all)],
     }
     return [{"type": "text", "text": json.dumps(found)}]
@@ -117,6 +151,7 @@ async def _get_job(api: Api, asked: GetJob, owner: str) -> Content:
 TOOLS: Mapping[str, Tool] = MappingProxyType(
     {
         "generate_image": Tool(GenerateImage, _generate_image),
+        "upscale_image": Tool(UpscaleImage, _upscale_image),
         "list_models": Tool(ListModels, _list_models),
         "get_job": Tool(GetJob, _get_job),
     }

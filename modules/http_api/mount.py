@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from modules.context import AppContext
 from modules.http_api.access import Api
 from modules.http_api.docs_page import docs_page
+from modules.http_api.extras_routes import extras_routes
 from modules.http_api.generation import generation_routes
 from modules.http_api.job_routes import job_routes
 from modules.http_api.listing_routes import listing_routes
@@ -26,6 +27,7 @@ def mount_api(app: FastAPI, context: AppContext, flags: Flags, stop: Callable[[]
     api = Api(context=context, flags=flags)
     for router in (
         generation_routes(api),
+        extras_routes(api),
         progress_routes(api),
         job_routes(api),
         listing_routes(api),

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from modules.domain.jobs import Job
+from modules.domain.requests import GenerationRequest
 from modules.http_api.access import Api, user_of
 from modules.http_api.errors import PROBLEMS, ApiRoute
 from modules.http_api.models import Body
@@ -128,15 +129,16 @@ def _idle() -> ProgressAnswer:
 
 
 def _busy(api: Api, job: Job, *, with_image: bool) -> ProgressAnswer:
-    now = api.context.queue.progress(job.id)
+    now, request = api.context.queue.progress(job.id), job.request
     done = max(0, now.batch - 1)
+    batches, steps = (request.batch_count, request.steps) if isinstance(request, GenerationRequest) else (1, 0)
     state = ProgressState(
         job=job.source,
-        job_count=max(1, now.batches or job.request.batch_count),
+        job_count=max(1, now.batches or batches),
         job_timestamp=time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created)),
         job_no=done,
         sampling_step=now.step,
-        sampling_steps=now.steps or job.request.steps,
+        sampling_steps=now.steps or steps,
     )
     preview = api.context.queue.preview(job.id) if with_image else None
     return ProgressAnswer(

@@ -19,7 +19,6 @@ _MISSING: dict[int | str, dict[str, Any]] = {
     **PROBLEMS,
     501: {"model": Problem, "description": "This program does not have that; the answer says what to use instead."},
 }
-_EXTRAS = "Enlarging a picture by itself is not part of this program yet. Use hires. fix (enable_hr with hr_upscaler) in txt2img."
 _INTERROGATE = "There is no captioning model in this program yet."
 _TRAINING = "Training is not part of this program. Put what a trainer made into the models folder instead."
 _INTERROGATORS = ("clip", "deepdanbooru", "deepbooru")
@@ -84,12 +83,6 @@ def missing_routes() -> APIRouter:
         if body.model not in _INTERROGATORS:
             raise Refusal(404, "Model not found", f"There is no interrogator called {body.model[:60]!r}.")
         raise Refusal(501, _INTERROGATE)
-
-    @router.post("/extra-single-image")
-    @router.post("/extra-batch-images")
-    def extras() -> None:
-        """Enlarging a picture by itself: not in this program yet."""
-        raise Refusal(501, _EXTRAS)
 
     @router.post("/create/embedding")
     @router.post("/create/hypernetwork")

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -49,17 +49,19 @@ _DECODE_ERRORS = (
 """What Pillow's decoders raise on damaged files."""
 
 
-def encode_image(image: Image.Image, fmt: str, infotext: str | None = None, quality: int = 80) -> bytes:
+def encode_image(
+    image: Image.Image, fmt: str, infotext: str | None = None, quality: int = 80, *, chunks: Mapping[str, str] | None = None
+) -> bytes:
     """A complete file as bytes. `fmt` is png, jpg, webp or avif; `quality` 1..100 is not for PNG.
 
-    JPEG has room for 64 KB of EXIF: an infotext that is larger is left out of it.
+    JPEG has room for 64 KB of EXIF: an infotext that is larger is left out of it. `chunks` are more texts by name; PNG alone keeps them.
     """
     out = io.BytesIO()
     if fmt == "png":
-        chunks = PngImagePlugin.PngInfo()
-        if infotext:
-            chunks.add_text("parameters", infotext)
-        image.save(out, "PNG", compress_level=_PNG_LEVEL, pnginfo=chunks)
+        texts = PngImagePlugin.PngInfo()
+        for name, text in {**({"parameters": infotext} if infotext else {}), **(chunks or {})}.items():
+            texts.add_text(name, text)
+        image.save(out, "PNG", compress_level=_PNG_LEVEL, pnginfo=texts)
         return out.getvalue()
     exif = _exif(infotext) if infotext else b""
     if fmt == "jpg":

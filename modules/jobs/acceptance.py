@@ -10,6 +10,8 @@ from pathlib import Path
 
 from modules.domain.catalog import Catalog
 from modules.domain.errors import InvalidRequest
+from modules.domain.extras import ExtrasRequest
+from modules.domain.jobs import JobRequest
 from modules.domain.requests import GenerationRequest, HiresPass
 from modules.settings.paths import input_file
 from modules.settings.schema import Settings
@@ -22,20 +24,29 @@ CHECKPOINT, VAE, CLIP_SKIP = "sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last
 """Options that a request also has as fields of its own; what it overrides goes before those."""
 
 
-def freeze(request: GenerationRequest, settings: Settings, catalog: Catalog, inputs: Path) -> tuple[GenerationRequest, Settings]:
+def freeze(request: JobRequest, settings: Settings, catalog: Catalog, inputs: Path) -> tuple[JobRequest, Settings]:
     """(`request` with everything filled in that later changes of the settings must not change, and every name in its full form;
     the settings with the request's own laid over). `inputs` is the folder of the pictures that requests begin from.
 
-    Raises `InvalidRequest` (sampler, schedule, hires upscaler, overrides, a start picture that is gone) and
-    `ModelNotFound` (checkpoint, VAE).
+    Raises `InvalidRequest` (sampler, schedule, upscaler, overrides, a start picture that is gone) and `ModelNotFound` (checkpoint, VAE).
     """
     _check_inputs(request, inputs)
+    settings = with_options(settings, dict(request.overrides))
+    if isinstance(request, ExtrasRequest):
+        return _frozen_extras(request, catalog), settings
+    return _frozen_generation(request, settings, catalog), settings
+
+
+def _frozen_extras(request: ExtrasRequest, catalog: Catalog) -> ExtrasRequest:
+    return replace(request, upscaler_1=catalog.extras_upscaler(request.upscaler_1), upscaler_2=catalog.extras_upscaler(request.upscaler_2))
+
+
+def _frozen_generation(request: GenerationRequest, settings: Settings, catalog: Catalog) -> GenerationRequest:
     overrides = dict(request.overrides)
-    settings = with_options(settings, overrides)
     checkpoint = None if CHECKPOINT in overrides else request.checkpoint
     vae = None if VAE in overrides else request.vae
     clip_skip = None if CLIP_SKIP in overrides else request.clip_skip
-    frozen = replace(
+    return replace(
         request,
         sampler=catalog.sampler(request.sampler).id,
         schedule=_schedule(request.schedule, catalog),
@@ -45,7 +56,6 @@ def freeze(request: GenerationRequest, settings: Settings, catalog: Catalog, inp
         hires=_hires(request.hires, catalog) if request.hires else None,
         refiner=replace(request.refiner, checkpoint=catalog.checkpoint(request.refiner.checkpoint).name) if request.refiner else None,
     )
-    return frozen, settings
 
 
 def _hires(asked: HiresPass, catalog: Catalog) -> HiresPass:
@@ -58,7 +68,7 @@ def _hires(asked: HiresPass, catalog: Catalog) -> HiresPass:
     )
 
 
-def _check_inputs(request: GenerationRequest, inputs: Path) -> None:
+def _check_inputs(request: JobRequest, inputs: Path) -> None:
     for name in request.inputs:
         path = input_file(inputs, name)
         if path is None or not path.is_file():

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from modules.domain.catalog import Catalog
 from modules.domain.events import EngineStatus, JobEvent
-from modules.domain.requests import GenerationRequest
+from modules.domain.jobs import JobRequest
 
 DEVICE_FAULT_EXIT_CODE = 70
 """What an engine process ends with when its device is beyond repair within the process."""
@@ -27,7 +27,7 @@ class RunJob:
 
     job_id: str
     attempt: int
-    request: GenerationRequest
+    request: JobRequest
     settings: Any
     catalog: Catalog
     entropy: int

@@ -17,8 +17,7 @@ from typing import TypeVar
 from modules.domain.catalog import CatalogSource
 from modules.domain.errors import EngineDied, InvalidRequest, StorageError
 from modules.domain.events import TERMINAL, Cancelled, EngineStatus, Failed, Finished, ImageDone, ImageSaved, JobEvent, Queued
-from modules.domain.jobs import Job, JobState
-from modules.domain.requests import GenerationRequest
+from modules.domain.jobs import Job, JobRequest, JobState
 from modules.domain.results import SavedImage
 from modules.jobs.acceptance import freeze
 from modules.jobs.progress import Progress, ProgressBoard
@@ -108,7 +107,7 @@ class JobQueue:
         if self._thread is not None:
             self._thread.join(_GOODBYE_SECONDS)
 
-    def submit(self, request: GenerationRequest, *, source: str = "ui", owner: str = "", idempotency_key: str | None = None) -> Job:
+    def submit(self, request: JobRequest, *, source: str = "ui", owner: str = "", idempotency_key: str | None = None) -> Job:
         """Accept a request with the settings of this moment; it is on the disk when this returns.
 
         The same `owner` and `idempotency_key` again give the same job. Raises `InvalidRequest`, `ModelNotFound`, `QueueFull` and

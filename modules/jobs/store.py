@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.domain.errors import InvalidRequest, QueueFull
-from modules.domain.jobs import Job, JobState
-from modules.domain.requests import GenerationRequest
+from modules.domain.jobs import Job, JobRequest, JobState, request_from_json
 from modules.settings.database import Database
 from modules.settings.schema import Settings
 from modules.settings.values import settings_from_json, settings_to_json
@@ -70,7 +69,7 @@ class JobStore:
 
     def add(
         self,
-        request: GenerationRequest,
+        request: JobRequest,
         settings: Settings,
         *,
         owner: str = "",
@@ -228,7 +227,7 @@ def _readable(row: tuple[Any, ...]) -> Job | None:
 
 def _job(row: tuple[Any, ...]) -> Job:
     values: dict[str, Any] = dict(zip(_COLUMNS.split(", "), row, strict=True))
-    values["request"] = GenerationRequest.from_json(json.loads(values["request"]))
+    values["request"] = request_from_json(json.loads(values["request"]))
     values["settings"] = _settings(values["settings"])
     values["entropy"] = int(values["entropy"])
     values["notes"] = tuple(json.loads(values["notes"]))

@@ -58,6 +58,10 @@ class Saving:
     save_mask: bool = setting(False, "save_mask", "For inpainting, save a copy of the greyscale mask")
     save_mask_composite: bool = setting(False, "save_mask_composite", "For inpainting, save a masked composite")
     save_start_image: bool = setting(False, "save_init_img", "Save init images when using img2img")
+    keep_source_names: bool = setting(
+        True, "use_original_name_batch", "Use original name for output filename in the Extras tab", "Otherwise files are only numbered."
+    )
+    name_upscaler: bool = setting(False, "use_upscaler_name_as_suffix", "Use upscaler name as filename suffix in the Extras tab")
     use_date_folders: bool = setting(True, "save_to_dirs", "Save images to a subdirectory")
     date_pattern: str = setting("[date]", "directories_filename_pattern", "Directory name pattern")
 

@@ -58,7 +58,10 @@ def enlarged_in_tiles(pixels: Pixels, network: Network, scale: int, *, tile: int
             sums[:, _scaled(column, scale)] += made * row.weights[:, None, None] * column.weights[None, :, None]
         following = rows[number + 1].start if number + 1 < len(rows) else height
         done = (following - row.start) * scale
-        result[row.start * scale : following * scale] = np.rint(sums[:done].clip(0, 1) * 255)
+        ready = sums[:done]
+        np.clip(ready, 0, 1, out=ready)
+        np.multiply(ready, 255, out=ready)
+        result[row.start * scale : following * scale] = np.rint(ready, out=ready)
         # what the tiles below add to moves up
         sums[: len(sums) - done] = sums[done:].copy()
         sums[len(sums) - done :] = 0

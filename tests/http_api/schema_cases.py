@@ -30,7 +30,12 @@ ANYTHING = st.recursive(
     max_leaves=6,
 )
 _PICTURE = st.one_of(st.just(picture(8, 8)), TEXTS)
-_BY_NAME = {"image": _PICTURE, "mask": _PICTURE, "init_images": st.one_of(st.just([picture(8, 8)]), st.lists(_PICTURE, max_size=2))}
+_BY_NAME = {
+    "image": _PICTURE,
+    "data": _PICTURE,
+    "mask": _PICTURE,
+    "init_images": st.one_of(st.just([picture(8, 8)]), st.lists(_PICTURE, max_size=2)),
+}
 """Fields that hold pictures: no text that is drawn at random is one."""
 
 _BY_TYPE = {"integer": NUMBERS, "number": NUMBERS, "string": TEXTS, "boolean": st.booleans(), "null": st.none()}

@@ -159,6 +159,30 @@ def test_webuiapi(own: Front):
     assert own.post("options", {"sd_model_checkpoint": "other"}) is None
 
 
+def test_webuiapi_enlarges(own: Front):
+    """`extra_single_image` and `extra_batch_images`: every field, integers where there are numbers, names of its own making."""
+    common = {
+        "resize_mode": 0,
+        "show_extras_results": True,
+        "gfpgan_visibility": 0,
+        "codeformer_visibility": 0,
+        "codeformer_weight": 0,
+        "upscaling_resize": 2,
+        "upscaling_resize_w": 512,
+        "upscaling_resize_h": 512,
+        "upscaling_crop": True,
+        "upscaler_1": "Lanczos",
+        "upscaler_2": "None",
+        "extras_upscaler_2_visibility": 0,
+        "upscale_first": False,
+    }
+    answer = own.post("extra-single-image", {**common, "image": "data:image/png;base64," + picture()})
+    assert opened(answer["image"]).size == (128, 96) and isinstance(answer["html_info"], str)
+    files = [{"data": "data:image/png;base64," + picture(), "name": f"image{number:05}"} for number in (1, 2)]
+    answer = own.post("extra-batch-images", {**common, "imageList": files})
+    assert [opened(image).size for image in answer["images"]] == [(128, 96)] * 2 and isinstance(answer["html_info"], str)
+
+
 def test_sd_backend_client(own: Front):
     """Strict models: it wants every key, waits for an idle server, and names its tasks."""
     state = own.get("progress")["state"]

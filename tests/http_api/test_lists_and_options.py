@@ -138,9 +138,7 @@ def test_unload_and_reload(shared: Front):
     assert shared.context.queue.engine.text.startswith("unloads:")
 
 
-@pytest.mark.parametrize(
-    "path", ["extra-single-image", "extra-batch-images", "create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"]
-)
+@pytest.mark.parametrize("path", ["create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"])
 def test_what_this_program_lacks_says_so(shared: Front, path: str):
     problem = shared.post(path, {"image": picture()}, 501)
     assert set(problem) == {"error", "detail", "body", "errors"} and problem["detail"].endswith(".")

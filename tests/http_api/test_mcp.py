@@ -41,7 +41,7 @@ def test_the_handshake(mcp: Front):
     assert mcp.client.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"}).status_code == 202
     assert send(mcp, "ping")["result"] == {}
     tools = {tool["name"]: tool for tool in send(mcp, "tools/list")["result"]["tools"]}
-    assert set(tools) == {"generate_image", "list_models", "get_job"}
+    assert set(tools) == {"generate_image", "upscale_image", "list_models", "get_job"}
     assert tools["generate_image"]["inputSchema"]["required"] == ["prompt"] and tools["generate_image"]["description"]
 
 
@@ -53,6 +53,9 @@ def test_drawing(mcp: Front):
     job_id = text["text"].split("job_id: ")[1].split()[0]
     assert json.loads(call(mcp, "get_job", job_id=job_id)["content"][0]["text"])["state"] == "done"
     assert mcp.context.queue.get(job_id).source == "mcp"
+    larger, text = call(mcp, "upscale_image", job_id=job_id, resize_by=3)["content"]
+    assert Image.open(io.BytesIO(base64.b64decode(larger["data"]))).size == (48, 48)
+    assert "Postprocess upscale by: 3, Postprocess upscaler: Lanczos" in text["text"]
     found = json.loads(call(mcp, "list_models")["content"][0]["text"])
     assert found["checkpoints"] == ["tiny.safetensors", "sub/other.ckpt"] and "Euler a" in found["samplers"]
 
@@ -67,6 +70,7 @@ def test_drawing(mcp: Front):
         ("generate_image", {"prompt": "draw", "checkpoint": "nowhere"}, "nowhere"),
         ("generate_image", {"prompt": "refuse", "steps": 1}, "full"),
         ("get_job", {"job_id": "never"}, "no such job"),
+        ("upscale_image", {"job_id": "never"}, "no such job"),
     ],
 )
 def test_what_goes_wrong_is_told_to_the_assistant(mcp: Front, name: str, arguments: dict[str, Any], words: str):

@@ -20,6 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from modules.domain.errors import OutOfMemory
 from modules.domain.events import Cancelled, EngineStatus, Finished, ImageDone, JobEvent, Stage, Started, StepDone
+from modules.domain.extras import ExtrasRequest
 from modules.jobs.protocol import DEVICE_FAULT_EXIT_CODE, Control, RunJob
 
 
@@ -28,6 +29,17 @@ class Script:
     step_seconds: float = 0.0
     build: str = ""
     """`fail` raises while building, `slow` takes a while."""
+
+
+def _enlarged(job: RunJob, request: ExtrasRequest, emit: Callable[[JobEvent], None], control: Control) -> JobEvent:
+    """The real thing: filters need no device and no time."""
+    import torch
+
+    from modules.engine.extras import run_extras
+    from modules.upscalers.models import UpscalerModels
+    from modules.weights.upscaler_files import read_upscaler
+
+    return run_extras(job, request, UpscalerModels(read_upscaler, torch.device("cpu"), torch.float32), emit, control)
 
 
 class ScriptedRunner:
@@ -42,6 +54,9 @@ class ScriptedRunner:
         self._unloads += 1
 
     def run(self, job: RunJob, emit: Callable[[JobEvent], None], control: Control) -> None:
+        if isinstance(job.request, ExtrasRequest):
+            emit(_enlarged(job, job.request, emit, control))
+            return
         verb = job.request.prompt
         emit(Started(job_id=job.job_id, attempt=job.attempt, image_count=job.request.image_count))
         if verb == "raise":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -95,3 +96,20 @@ def test_every_tile_is_told_of_and_may_be_the_last() -> None:
         enlarged_in_tiles(noise(100, 60), doubled, 2, tile=32, overlap=8, on_tile=on_tile)
     assert len(told) == 20
     assert tile_count(5000, 4000, 0, 8) == tile_count(192, 192, 192, 8) == 1
+
+
+def test_beside_a_large_result_only_a_row_of_tiles_is_held() -> None:
+    """4096x4096 is 50 MB; all of it in float32, which an untiled run holds, would be 200 MB more."""
+    picture = noise(1024, 1024)
+
+    def four_times(pixels: FloatPixels) -> FloatPixels:
+        return pixels.repeat(4, axis=0).repeat(4, axis=1)
+
+    tracemalloc.start()
+    try:
+        made = in_tiles(picture, four_times, 192, 8, scale=4)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert made.shape == (4096, 4096, 3)
+    assert peak < made.nbytes * 2.5

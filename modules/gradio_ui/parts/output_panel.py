@@ -23,6 +23,7 @@ _MARKUP = """
     <button type="button" class="tool-link copy" title="Copy this picture's parameters">📋 Copy parameters</button>
     <button type="button" class="tool-link" data-send="img2img" id="{tab}_send_to_img2img" title="Send to img2img">🖼 img2img</button>
     <button type="button" class="tool-link" data-send="inpaint" id="{tab}_send_to_inpaint" title="Send to inpaint">🎨 Inpaint</button>
+    <button type="button" class="tool-link" data-send="extras" id="{tab}_send_to_extras" title="Send to Extras">📐 Extras</button>
     <button type="button" class="tool-link" data-send="input"
       title="Begin from this picture (U); Ctrl+Z on the canvas takes that back">⤴ Use as input</button>
   </div>

@@ -60,7 +60,7 @@ window.webui = (() => {
     observer.observe(document.body, {childList: true, subtree: true});
   }
 
-  const currentTab = () => ['txt2img', 'img2img'].find((tab) => visible(find(`#${tab}_generate`))) || null;
+  const currentTab = () => ['txt2img', 'img2img', 'extras'].find((tab) => visible(find(`#${tab}_generate`))) || null;
 
   function applyTheme() {
     if (config.theme !== 'dark' && config.theme !== 'light') return;

@@ -23,7 +23,7 @@ webui.gallery = (root) => {
         small.alt = `Seed ${image.seed}`;
         button.append(small);
         button.onclick = () => webui.viewer.open(images, image);
-        button.oncontextmenu = (event) => { event.preventDefault(); webui.form.paste('txt2img', image.infotext); webui.toast('Parameters sent to txt2img.'); };
+        button.oncontextmenu = (event) => { event.preventDefault(); if (webui.useParameters(image, {open: false})) webui.toast('Parameters sent to txt2img.'); };
         grid.append(button);
       }
       more.hidden = answer.images.length < 60;

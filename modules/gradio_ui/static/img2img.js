@@ -79,7 +79,7 @@
     openMode(name);
     if ((infotext && only.length) || size) webui.form.paste('img2img', infotext, {only: infotext ? only : [], values});
   }
-  webui.sendTo = (name, source, infotext) => send(name, source, infotext).then(() => webui.toast(`Sent to ${TITLES[name]}.`), told);
+  webui.sendTo = (name, source, infotext) => name === 'extras' ? webui.extras.send(source) : send(name, source, infotext).then(() => webui.toast(`Sent to ${TITLES[name]}.`), told);
 
   // The picture that an <img> shows.
   webui.sendShown = (name, selector, infotext) => {

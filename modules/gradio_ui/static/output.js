@@ -100,7 +100,7 @@
       this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
       this.part('.copy').addEventListener('click', () => this.copy());
       for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
-      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) webui.form.paste(root.dataset.tab, image.infotext); });
+      this.part('.reuse').addEventListener('click', () => { const image = this.image(); if (image) webui.useParameters(image, {tab: root.dataset.tab}); });
     }
 
     images() { return this.job ? this.job.images : []; }
@@ -123,7 +123,7 @@
     send(target) {
       const image = this.image();
       if (target === 'input') webui.useAsInput();
-      else if (image) webui.sendTo(target, image.url, image.infotext);
+      else if (image) webui.sendTo(target, image.url, image.parameters);
     }
 
     async copy() {
@@ -170,7 +170,7 @@
       picture.hidden = !source;
       if (!source) return;
       if (picture.getAttribute('src') !== source) picture.src = source;
-      picture.alt = image ? `Generated picture, seed ${image.seed}` : 'Live preview';
+      picture.alt = image ? (job.tab === 'extras' ? 'Enlarged picture' : `Generated picture, seed ${image.seed}`) : 'Live preview';
       picture.classList.toggle('preview', source === preview);
       picture.classList.toggle('tiny', Boolean(image && Math.max(image.width, image.height) < 384));
     }
@@ -230,7 +230,7 @@
         const name = document.createElement('button');
         name.type = 'button';
         name.className = 'job-name';
-        name.textContent = `${job.state === 'running' ? '▶ ' : ''}${job.prompt.slice(0, 80) || '(empty prompt)'}`;
+        name.textContent = `${job.state === 'running' ? '▶ ' : ''}${(job.prompt || job.name).slice(0, 80) || (job.tab === 'extras' ? '(Extras)' : '(empty prompt)')}`;
         name.onclick = () => { pinned = pinned === job.id ? null : job.id; render(); };
         item.append(name);
         if (job.state === 'queued') item.append(this.act('⤒', 'Run next', `internal/jobs/${job.id}/first`));
@@ -251,6 +251,15 @@
     }
   }
 
+  // A picture's parameters into a form; where the tab has none, as Extras, into txt2img's. False where the picture says nothing.
+  webui.useParameters = (image, {tab = 'txt2img', open = true} = {}) => {
+    const form = webui.find(`#${tab}_paste`) ? tab : 'txt2img';
+    if (image.parameters) {
+      webui.form.paste(form, image.parameters);
+      if (open) webui.openTab(form);
+    } else webui.toast('This picture holds no generation parameters.', 'error');
+    return Boolean(image.parameters);
+  };
   webui.output = (root) => {
     if (panels.some((panel) => panel.root === root)) return;
     panels.push(new Panel(root));

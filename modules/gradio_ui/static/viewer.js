@@ -1,9 +1,10 @@
 // A picture over the whole window: arrows go through the job's pictures, Esc or a click closes, s downloads.
 webui.viewer = (() => {
   const SENDS = [
-    ['↙ txt2img', (image) => { webui.form.paste('txt2img', image.infotext); webui.openTab('txt2img'); }],
-    ['🖼 img2img', (image) => webui.sendTo('img2img', image.url, image.infotext)],
-    ['🎨 Inpaint', (image) => webui.sendTo('inpaint', image.url, image.infotext)],
+    ['↙ txt2img', (image) => webui.useParameters(image)],
+    ['🖼 img2img', (image) => webui.sendTo('img2img', image.url, image.parameters)],
+    ['🎨 Inpaint', (image) => webui.sendTo('inpaint', image.url, image.parameters)],
+    ['📐 Extras', (image) => webui.sendTo('extras', image.url)],
   ];
   let box = null;
   let list = [];

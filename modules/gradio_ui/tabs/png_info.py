@@ -10,6 +10,9 @@ from modules.gradio_ui.parts.pasted_report import pasted_report, shown_report
 from modules.gradio_ui.pasting import from_infotext
 from modules.imaging.files import read_infotext
 
+TARGETS = {"img2img": "img2img", "inpaint": "inpaint", "extras": "Extras"}
+"""Where the picture itself can be sent to: `webui.sendTo`'s name -> the button's."""
+
 
 def png_info_tab(context: AppContext, notices: Notices) -> None:
     """Lay out the tab inside the current Gradio context."""
@@ -31,7 +34,7 @@ def png_info_tab(context: AppContext, notices: Notices) -> None:
             with gr.Row():
                 send = gr.Button("Send to txt2img", elem_id="pnginfo_send_to_txt2img", min_width=100)
                 pictures = {
-                    name: gr.Button(f"Send to {name}", elem_id=f"pnginfo_send_to_{name}", min_width=100) for name in ("img2img", "inpaint")
+                    name: gr.Button(f"Send to {title}", elem_id=f"pnginfo_send_to_{name}", min_width=100) for name, title in TARGETS.items()
                 }
             report = pasted_report("pnginfo_report")
 
