@@ -15,6 +15,8 @@ from modules.gallery.inputs import InputStore
 from modules.jobs.executor import ChildProcessExecutor
 from modules.jobs.queue import JobQueue
 from modules.jobs.store import JobStore
+from modules.runs.runs import Runs
+from modules.runs.store import RunStore
 from modules.sampling.registry import SAMPLERS, SCHEDULES
 from modules.settings.defaults import FormDefaults
 from modules.settings.paths import Paths
@@ -89,19 +91,25 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
         staging=paths.staging,
         inputs=paths.inputs,
     )
-    inputs = InputStore(paths.inputs, in_use=queue.inputs)
+    stored_runs = RunStore(paths.runs_db)
+    inputs = InputStore(paths.inputs, in_use=lambda: queue.inputs() | stored_runs.inputs())
+    styles = StyleStore(paths.styles_file)
+    runs = Runs(stored_runs, queue, gallery, inputs, catalog, styles.all, paths.staging)
     context = AppContext(
         settings=settings,
         defaults=FormDefaults(paths.defaults_file),
-        styles=StyleStore(paths.styles_file),
+        styles=styles,
         catalog=catalog,
         queue=queue,
+        runs=runs,
         gallery=gallery,
         inputs=inputs,
         paths=paths,
         version=VERSION,
     )
-    services = Services(starts=(queue.start, catalog.start), closes=(queue.close, catalog.close, gallery.close, hashes.close))
+    services = Services(
+        starts=(queue.start, runs.start, catalog.start), closes=(runs.close, queue.close, catalog.close, gallery.close, hashes.close)
+    )
     return context, services
 
 

@@ -8,6 +8,7 @@ from modules.domain.catalog import CatalogSource
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
 from modules.jobs.queue import JobQueue
+from modules.runs.runs import Runs
 from modules.settings.defaults import FormDefaults
 from modules.settings.paths import Paths
 from modules.settings.store import SettingsStore
@@ -21,6 +22,7 @@ class AppContext:
     styles: StyleStore
     catalog: CatalogSource
     queue: JobQueue
+    runs: Runs
     gallery: Gallery
     inputs: InputStore
     paths: Paths

@@ -38,10 +38,14 @@ class Img2Img:
     denoising_strength: float = 0.75
     resize_mode: str = "just_resize"
     resize_by: float | None = None
+    colors_of: str | None = None
+    """The picture whose colours the result is corrected to, where the settings want that; None is `image` itself."""
 
     def __post_init__(self) -> None:
         check(bool(self.image), "Choose a picture to begin from.")
         check_picture_id(self.image)
+        if self.colors_of is not None:
+            check_picture_id(self.colors_of)
         check_range("Denoising strength", self.denoising_strength, 0.0, 1.0)
         check(self.resize_mode in RESIZE_MODES, f"Resize mode must be one of {', '.join(RESIZE_MODES)}, not {self.resize_mode!r}.")
         if self.resize_by is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from modules.domain.catalog import CheckpointInfo, UpscalerInfo, VaeInfo
 from modules.domain.img2img import Outpaint, SoftInpainting
 from modules.domain.networks import EmbeddingInfo, NetworkRef
+from modules.domain.requests import Film
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,10 @@ class ImagePlan:
     hires: HiresPlan | None = None
     start: StartPlan | None = None
     """The picture that it begins from; None for noise alone."""
+    film: Film | None = None
+    """Which pictures of the way to this one are wanted too."""
+    said: tuple[tuple[str, str], ...] = ()
+    """More (field, value) pairs for the infotext, as the request has them."""
 
     @property
     def batch_size(self) -> int:
@@ -141,6 +146,8 @@ class StartPlan:
     conditional_weight: float | None = 1.0
     """How much of what is drawn anew an inpainting checkpoint does not see; None for other checkpoints."""
     color_correction: bool = False
+    colors_of: str | None = None
+    """The file of the picture whose colours that is about, where it is another one."""
     background: str = "#ffffff"
     """The colour behind what is transparent."""
     image_hash: str | None = None

@@ -78,6 +78,20 @@ class Refiner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """Pictures of the way that a batch's first picture takes: `frames` of them, evenly spread over the first pass' steps.
+
+    They show what the network expects of the finished picture or, where they are `noisy`, what it looks at.
+    """
+
+    frames: int = 8
+    noisy: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("Frames", self.frames, 2, 64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """One click on Generate. `sampler` and `schedule` are ids (`dpmpp_2m`, `automatic`), never labels.
 
@@ -105,6 +119,9 @@ class GenerationRequest:
     inpaint: Inpaint | None = None
     overrides: tuple[tuple[str, str | int | float | bool], ...] = ()
     """Settings for this job alone, as A1111's (option key, value) pairs; the queue lays them over the snapshot it keeps with the job."""
+    film: Film | None = None
+    said: tuple[tuple[str, str], ...] = ()
+    """What the infotext says besides: (field, value) pairs of whoever made the request, a script for example."""
 
     def __post_init__(self) -> None:
         for name, side in (("Width", self.width), ("Height", self.height)):
@@ -122,7 +139,8 @@ class GenerationRequest:
     @property
     def inputs(self) -> tuple[str, ...]:
         """The ids of the pictures that the request begins from."""
-        found = (self.init.image if self.init else None, self.inpaint.mask if self.inpaint else None)
+        init = self.init
+        found = (init.image if init else None, init.colors_of if init else None, self.inpaint.mask if self.inpaint else None)
         return tuple(each for each in found if each is not None)
 
     @property
@@ -154,9 +172,12 @@ class GenerationRequest:
             values["hires"] = HiresPass(**values["hires"])
         if values.get("refiner") is not None:
             values["refiner"] = Refiner(**values["refiner"])
+        if values.get("film") is not None:
+            values["film"] = Film(**values["film"])
         if values.get("init") is not None:
             values["init"] = Img2Img(**values["init"])
         if values.get("inpaint") is not None:
             values["inpaint"] = Inpaint.from_json(values["inpaint"])
         values["overrides"] = tuple((str(key), value) for key, value in values.get("overrides", ()))
+        values["said"] = tuple((str(key), str(value)) for key, value in values.get("said", ()))
         return cls(**values)

@@ -6,6 +6,19 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+_FRAME = "frame-"
+"""Kinds of pictures that show one on its way begin with this."""
+
+
+def frame_kind(step: int) -> str:
+    """The kind of the picture that shows how far another one was after `step` (from 1)."""
+    return f"{_FRAME}{step:04}"
+
+
+def step_of(kind: str) -> int | None:
+    """The step of such a kind; None for other kinds."""
+    return int(kind.removeprefix(_FRAME)) if kind.startswith(_FRAME) else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedImage:

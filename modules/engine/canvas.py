@@ -86,7 +86,7 @@ def finished(start: StartPlan, canvas: Canvas, made: Image.Image, overlay: Image
 
     Without an overlay, where the settings switch it off, what was drawn is the result.
     """
-    matched = colour_matched(made, canvas.picture) if start.color_correction else made
+    matched = colour_matched(made, _colours(start, canvas)) if start.color_correction else made
     mask = canvas.overlay if overlay is None else overlay
     result = _put_back(start, canvas, matched, mask)
     extras: list[tuple[str, Image.Image]] = []
@@ -96,6 +96,10 @@ def finished(start: StartPlan, canvas: Canvas, made: Image.Image, overlay: Image
         elif mask is not None:
             extras.append((kind, mask.convert("RGB") if kind == "mask" else _cut_out(canvas, matched, mask)))
     return Drawn(image=result, extras=tuple(extras))
+
+
+def _colours(start: StartPlan, canvas: Canvas) -> Image.Image:
+    return canvas.picture if start.colors_of is None else flattened(open_input(start.colors_of), start.background)
 
 
 def in_source(made: Image.Image, region: Box | None, size: Size) -> Image.Image:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from modules.domain.plans import HiresPlan, ImagePlan, ModelSpec, StartPlan
 from modules.engine.canvas import Canvas, Drawn, finished, prepared
+from modules.engine.film import FilmRoll, Frames
 from modules.engine.generate import StartLatents, decode, sample, sample_from, sample_second
 from modules.engine.hires import enlarged
 from modules.engine.img2img import soft_overlays, start_latents
@@ -52,7 +53,8 @@ class Engine:
         self._tiled = False
         if plan.start is not None:
             return self._from_picture(plan, plan.start, previews, watcher)
-        return [Drawn(image=picture) for picture in self._from_noise(plan, previews, watcher)]
+        frames, pictures = self._from_noise(plan, previews, watcher)
+        return [Drawn(image=picture, extras=() if position else frames) for position, picture in enumerate(pictures)]
 
     def _from_picture(self, plan: ImagePlan, start: StartPlan, previews: PreviewOptions, watcher: Watcher) -> list[Drawn]:
         watcher.stage("Preparing the picture")
@@ -64,25 +66,31 @@ class Engine:
                 self._drew_inpainting = model.facts.is_inpainting
                 begin = start_latents(plan, start, canvas, model)
                 pacer = StepPacer(PreviewMaker(model, previews, (plan.width, plan.height)), watcher.step, model.device)
-                latents = sample_from(plan, start, begin, model, pacer, refiner)
+                roll = FilmRoll(plan.film, start.walked, pacer)
+                latents = sample_from(plan, start, begin, model, roll, refiner)
                 pacer.finish()
             with self.lent(refiner.spec or plan.model, watcher) as model:
+                frames = roll.frames(plan, model, watcher.stage)
                 pictures = self._decoded(plan, model, latents, watcher)
-        return _laid_out(start, canvas, begin, latents, pictures)
+        drawn = _laid_out(start, canvas, begin, latents, pictures)
+        return [replace(drawn[0], extras=(*drawn[0].extras, *frames)), *drawn[1:]]
 
-    def _from_noise(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> list[Image.Image]:
+    def _from_noise(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> tuple[Frames, list[Image.Image]]:
+        """(the frames of the film, the pictures)."""
         with ExitStack() as borrowed:
             refiner = _Refining(self, borrowed, watcher)
             with self.lent(plan.model, watcher) as model:
                 pacer = StepPacer(PreviewMaker(model, previews, (plan.width, plan.height)), watcher.step, model.device)
-                latents = sample(plan, model, pacer, refiner)
+                roll = FilmRoll(plan.film, plan.steps, pacer)
+                latents = sample(plan, model, roll, refiner)
                 pacer.finish()
             with self.lent(refiner.spec or plan.model, watcher) as model:
+                frames = roll.frames(plan, model, watcher.stage)
                 if plan.hires is None:
-                    return self._decoded(plan, model, latents, watcher)
+                    return frames, self._decoded(plan, model, latents, watcher)
                 watcher.stage(f"Enlarging to {plan.last.width}x{plan.last.height}")
                 latents = enlarged(latents, plan, plan.hires, model, Upscaling(self.upscalers, watcher.stage))
-            return self._second_pass(plan, plan.hires, latents, previews, watcher)
+            return frames, self._second_pass(plan, plan.hires, latents, previews, watcher)
 
     @contextmanager
     def lent(self, spec: ModelSpec, watcher: Watcher) -> Generator[LoadedModel]:

@@ -31,6 +31,7 @@ def image_infotext(plan: ImagePlan, position: int, *, short_hash: ShortHash, ver
         *_extra_of_all_passes(plan, position),
         *(_hires(plan, plan.hires, position) if plan.hires else ()),
         *_refiner(plan),
+        *plan.said,
         ("Version", f"diffusion-webui v{version}" if version else None),
     )
     return format_infotext(plan.prompts[position], plan.negatives[position], written)

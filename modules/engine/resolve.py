@@ -103,6 +103,8 @@ def resolve(request: GenerationRequest, settings: Settings, catalog: Catalog, rn
             vae_tiles={"Always": "always", "Never": "never"}.get(settings.engine.vae_tiles, "automatic"),
             notes=(*added.notes, *notes),
             start=start,
+            film=request.film,
+            said=request.said,
         )
         for first in range(0, request.image_count, size)
     ]

@@ -48,6 +48,7 @@ def start_plan(
         noise_multiplier=chosen.noise_multiplier,
         conditional_weight=chosen.mask_weight,
         color_correction=chosen.color_correction,
+        colors_of=_file(inputs, init.colors_of) if init.colors_of and chosen.color_correction else None,
         background=_colour(chosen.background),
         image_hash=pixel_hash(open_input(image)) if settings.saving.save_start_image else None,
         extras=tuple(_extras(settings, inpaint)),

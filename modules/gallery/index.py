@@ -149,11 +149,12 @@ class GalleryIndex:
         return frozenset(row[0] for row in rows)
 
     def recent(self, limit: int, before: float | None, owner: str | None) -> list[Row]:
-        """The newest pictures first, those created before `before` only."""
+        """The newest pictures first, those created before `before` only, without the frames of films."""
         latest = float("inf") if before is None else before
+        wanted = "created < ? AND kind NOT LIKE 'frame-%' ORDER BY created DESC LIMIT ?"
         if owner is None:
-            return self._many("WHERE created < ? ORDER BY created DESC LIMIT ?", latest, limit)
-        return self._many("WHERE owner = ? AND created < ? ORDER BY created DESC LIMIT ?", owner, latest, limit)
+            return self._many(f"WHERE {wanted}", latest, limit)
+        return self._many(f"WHERE owner = ? AND {wanted}", owner, latest, limit)
 
     def oldest_unsaved(self, keep: int, except_job: str) -> list[Row]:
         """The pictures in the root `unsaved` beyond the newest `keep` of other jobs than `except_job`."""

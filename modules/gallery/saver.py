@@ -17,6 +17,7 @@ from pathlib import Path
 from modules.domain.events import ImageDone
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
+from modules.domain.results import step_of
 from modules.imaging.filenames import file_name, folder_name, safe_name
 from modules.settings.atomic import sync_directory
 from modules.settings.schema import Saving
@@ -55,7 +56,9 @@ def destination(event: ImageDone, job: Job, fields: Mapping[str, str]) -> str:
 
 
 def is_saved(event: ImageDone, saving: Saving) -> bool:
-    """Whether the settings want this picture as a file, and not only to be shown."""
+    """Whether the settings want this picture as a file, and not only to be shown. Frames of a film are never wanted by themselves."""
+    if step_of(event.kind) is not None:
+        return False
     by_kind = {
         "grid": saving.save_grid,
         "mask": saving.save_images and saving.save_mask,

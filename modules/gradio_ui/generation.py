@@ -12,12 +12,14 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
+from modules.domain.errors import InvalidRequest
 from modules.domain.requests import GenerationRequest
 from modules.gradio_ui.bindings import Form, to_request
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.generation_settings import SettingsColumn
 from modules.gradio_ui.parts.pasted_report import shown_report
 from modules.gradio_ui.parts.prompt_box import PromptBox
+from modules.gradio_ui.parts.scripts import chosen_script, script_values
 from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
 from modules.prompts.styles import with_styles
 
@@ -63,17 +65,39 @@ def wire_generate(
     requests_of: RequestsOf,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Submit what `requests_of` makes of the form's values and those of the components in `more`; the first one's job is followed."""
+    """Submit what `requests_of` makes of the form's values and those of the components in `more`, through the script where one is chosen;
+    the run, or the first request's job, is followed."""
     bar, extra = {key: quick[key] for key in REQUEST_OPTIONS}, dict(more or {})
 
     def submit(data: dict[Any, Any], request: gr.Request) -> Told:
         values = {**form.values(data), **{name: data[component] for name, component in extra.items()}}
         shown = {key: data[control] for key, control in bar.items()}
         told = requests_of(values, lambda given: plain_request(context, given, shown), request)
+        script = chosen_script(values, form.tab)
+        if script is not None:
+            if len(told.values) != 1:
+                raise InvalidRequest(f"{script.name} begins from one picture: choose another sub-tab than Batch, or no script.")
+            given = script_values(values, script)
+            run = context.runs.submit(script.name, form.tab, told.values[0], given, owner=request.username or "")
+            return Told([run.id], told.notes)
         jobs = [context.queue.submit(wanted, source="ui", owner=request.username or "") for wanted in told.values]
         return Told([jobs[0].id if jobs else gr.skip()], told.notes)
 
     notices.on(event, submit, {*form.components, *bar.values(), *extra.values()}, [submitted], trigger_mode="multiple")
+
+
+def wire_extend(context: AppContext, form: Form, notices: Notices, button: gr.Button, submitted: gr.HTML) -> None:
+    """Let the last run of the chosen script go on with the values that its controls show now."""
+
+    def go_on(data: dict[Any, Any], request: gr.Request) -> list[Any]:
+        values = form.values(data)
+        script = chosen_script(values, form.tab)
+        runs = [run for run in context.runs.list(request.username or "") if script and (run.script, run.tab) == (script.name, form.tab)]
+        if script is None or not runs:
+            raise InvalidRequest("There is no run of this script to go on with: click Generate first.")
+        return [context.runs.go_on(runs[-1].id, script_values(values, script)).id]
+
+    notices.on(button.click, go_on, set(form.components), [submitted], trigger_mode="multiple")
 
 
 def plain_request(context: AppContext, values: Mapping[str, Any], bar: Mapping[str, Any]) -> GenerationRequest:

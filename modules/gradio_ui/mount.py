@@ -9,6 +9,7 @@ from modules.context import AppContext
 from modules.gradio_ui.input_routes import input_routes
 from modules.gradio_ui.network_routes import network_routes
 from modules.gradio_ui.routes import STATIC, page_routes
+from modules.gradio_ui.run_routes import run_routes
 from modules.gradio_ui.theme import page_theme
 
 MAX_UPLOAD = "64mb"
@@ -23,6 +24,7 @@ def mount_page(app: FastAPI, demo: gr.Blocks, context: AppContext, theme: str | 
     """Add the page's routes and the page itself, at "/", to `app`. Routes added to `app` after this are not reached."""
     paths = context.paths
     app.include_router(page_routes(context, theme))
+    app.include_router(run_routes(context))
     app.include_router(network_routes(context))
     app.include_router(input_routes(context))
     gr.mount_gradio_app(

@@ -16,6 +16,7 @@ from modules.gradio_ui.bindings import NO_REFINER, SAME_CHECKPOINT, SAME_SAMPLER
 from modules.gradio_ui.paste_models import checkpoint_match, embedding_matches, lora_matches, vae_match, with_renamed
 from modules.gradio_ui.paste_options import LABELS
 from modules.gradio_ui.pasting_img2img import KEYS, RESIZE_TO, SIDES, img2img_values, is_from_picture
+from modules.gradio_ui.pasting_scripts import is_script_field, script_form_values
 from modules.imaging.infotext import DEFAULTS, parse_infotext
 from modules.imaging.infotext_options import OPTIONS
 from modules.imaging.infotext_versions import implied_fields
@@ -116,6 +117,7 @@ def from_infotext(text: str, catalog: Catalog, settings: Settings, *, img2img: b
         _paste_img2img(draft)
     else:
         _paste_hires(draft)
+    _paste_script(draft, "img2img" if img2img else "txt2img")
     _paste_refiner(draft)
     _paste_options(draft)
     _paste_checkpoint(draft)
@@ -151,6 +153,12 @@ def _paste_sampler(draft: _Draft) -> None:
                 draft.substituted["Sampler"] = f"{sampler.label} with schedule type {chosen.label}, which is the same"
     except InvalidRequest as error:
         draft.refuse("Sampler", str(error))
+
+
+def _paste_script(draft: _Draft, tab: str) -> None:
+    values, refused = script_form_values(draft.found, tab)
+    draft.values.update(values)
+    draft.refused.update(refused)
 
 
 def _paste_hires(draft: _Draft) -> None:
@@ -305,7 +313,7 @@ def _report(draft: _Draft, written: Mapping[str, str], implied: Mapping[str, str
             substituted.append(Field(key, value, draft.substituted[key]))
         elif option is not None and draft.options[option] != value_of(draft.settings, row_by_key(option)):
             overrides.append(Field(key, value, f"as version {draft.found['Version']} did" if key in implied else ""))
-        elif option is not None or key in _FORM_FIELDS or (key in KEYS and is_from_picture(draft.found)):
+        elif option is not None or key in _FORM_FIELDS or is_script_field(key) or (key in KEYS and is_from_picture(draft.found)):
             applied.append(Field(key, value))
         elif key not in _MODEL_FIELDS:
             ignored.append(_stranger(draft, key, value))

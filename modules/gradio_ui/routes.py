@@ -19,7 +19,8 @@ from modules.domain.errors import UserError
 from modules.domain.jobs import Job
 from modules.domain.networks import MAX_VECTORS
 from modules.domain.results import SavedImage
-from modules.gradio_ui.stream import engine_json, image_json, job_stream, jobs_json
+from modules.gradio_ui.run_routes import image_json, runs_json
+from modules.gradio_ui.stream import engine_json, job_stream, jobs_json
 from modules.imaging.files import read_infotext
 from modules.prompts.chunks import count_tokens
 from modules.prompts.inserts import inserts_of, mentioned
@@ -28,11 +29,18 @@ from modules.settings.schema import SettingRow, rows
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
-    *("core.js", "hints.js", "form.js", "output.js", "viewer.js"),
+    *("core.js", "hints.js", "form.js", "runs.js", "output.js", "viewer.js"),
     *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js"),
 )
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
-_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}
+_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+}
 _MAX_PROMPT = 200_000
 _MAX_PICTURE = 64 * 1024 * 1024
 
@@ -85,7 +93,13 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
     @router.get("/jobs")
     def jobs(request: Request) -> dict[str, Any]:
         share = getattr(request.app.state, "share_url", None)
-        return {"jobs": jobs_json(context, _user(request)), "engine": engine_json(context.queue.engine), "share": share}
+        user = _user(request)
+        return {
+            "jobs": jobs_json(context, user),
+            "runs": runs_json(context, user),
+            "engine": engine_json(context.queue.engine),
+            "share": share,
+        }
 
     @router.get("/jobs/stream")
     async def stream(request: Request) -> StreamingResponse:
@@ -124,8 +138,8 @@ def _picture_routes(router: APIRouter, context: AppContext) -> None:
     def own_image(image_id: str, request: Request) -> SavedImage:
         image = context.gallery.get(image_id)
         if image is not None:
-            job = context.queue.get(image.job_id)
-            if job is None or job.owner == _user(request):
+            made_by = context.queue.get(image.job_id) or context.runs.get(image.job_id)
+            if made_by is None or made_by.owner == _user(request):
                 return image
         raise HTTPException(404, "There is no such picture.")
 

@@ -25,27 +25,11 @@ from modules.domain.events import (
 )
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
-from modules.domain.results import SavedImage
+from modules.gradio_ui.run_routes import image_json, run_json, runs_json
+from modules.runs.run import RunChanged
 
 KEEP_ALIVE_SECONDS = 15.0
 RECENT_JOBS = 8
-
-
-def image_json(image: SavedImage) -> dict[str, Any]:
-    """A picture as the page knows it: by id, never by path."""
-    return {
-        "id": image.id,
-        "url": f"internal/images/{image.id}",
-        "thumb": f"internal/thumbs/{image.id}",
-        "width": image.width,
-        "height": image.height,
-        "seed": image.seed,
-        "infotext": image.infotext,
-        "parameters": "" if image.infotext.startswith("Postprocess ") else image.infotext,
-        "kind": image.kind,
-        "index": image.index,
-        "job": image.job_id,
-    }
 
 
 def job_json(context: AppContext, job: Job) -> dict[str, Any]:
@@ -54,6 +38,7 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
     seconds = job.finished - job.started if job.finished and job.started else None
     return {
         "id": job.id,
+        "run": context.runs.run_of(job.id),
         "state": job.state,
         "source": job.source,
         "tab": job.request.tab,
@@ -96,6 +81,9 @@ def progress_json(context: AppContext, job_id: str) -> dict[str, Any]:
     }
 
 
+_Message = JobEvent | EngineStatus | RunChanged
+
+
 class _Inbox:
     """Collects from the queue's thread, hands over on the event loop; holds at most one unread progress a job."""
 
@@ -103,19 +91,19 @@ class _Inbox:
         self._loop = loop
         self._ready = asyncio.Event()
         self._changed: dict[str, None] = {}
-        self._messages: list[JobEvent | EngineStatus] = []
+        self._messages: list[_Message] = []
 
-    def sink(self, event: JobEvent | EngineStatus) -> None:
+    def sink(self, event: _Message) -> None:
         self._loop.call_soon_threadsafe(self._take, event)
 
-    def _take(self, event: JobEvent | EngineStatus) -> None:
+    def _take(self, event: _Message) -> None:
         if isinstance(event, (StepDone, Stage, Queued, Started)):
             self._changed[event.job_id] = None
         else:
             self._messages.append(event)
         self._ready.set()
 
-    async def drain(self) -> tuple[list[str], list[JobEvent | EngineStatus]]:
+    async def drain(self) -> tuple[list[str], list[_Message]]:
         """The jobs whose progress changed and the other events since the last call; both empty after a quiet while."""
         try:
             await asyncio.wait_for(self._ready.wait(), KEEP_ALIVE_SECONDS)
@@ -128,20 +116,22 @@ class _Inbox:
 
 
 async def job_stream(context: AppContext, owner: str) -> AsyncIterator[bytes]:
-    """Server-sent events: first everything as it is, then what changes, `idle` and the end when no job of `owner` is left."""
+    """Server-sent events: first everything as it is, then what changes, `idle` and the end when no job or run of `owner` is left."""
     inbox = _Inbox(asyncio.get_running_loop())
-    unsubscribe = context.queue.subscribe(inbox.sink)
+    unsubscribe, leave = context.queue.subscribe(inbox.sink), context.runs.subscribe(inbox.sink)
     try:
-        yield _event("jobs", {"jobs": jobs_json(context, owner), "engine": engine_json(context.queue.engine)})
-        while context.queue.list(owner=owner, active_only=True, limit=1):
+        everything = {"jobs": jobs_json(context, owner), "runs": runs_json(context, owner)}
+        yield _event("jobs", {**everything, "engine": engine_json(context.queue.engine)})
+        while context.runs.is_busy(owner) or context.queue.list(owner=owner, active_only=True, limit=1):
             changed, messages = await inbox.drain()
             if not changed and not messages:
                 yield b": still here\n\n"
             for part in _parts(context, owner, changed, messages):
                 yield part
-        yield _event("idle", {"jobs": jobs_json(context, owner)})
+        yield _event("idle", {"jobs": jobs_json(context, owner), "runs": runs_json(context, owner)})
     finally:
         unsubscribe()
+        leave()
 
 
 def engine_json(status: EngineStatus) -> dict[str, str]:
@@ -149,12 +139,15 @@ def engine_json(status: EngineStatus) -> dict[str, str]:
     return {"state": status.state, "text": status.text, "device": status.device}
 
 
-def _parts(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[JobEvent | EngineStatus]) -> Iterable[bytes]:
+def _parts(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[_Message]) -> Iterable[bytes]:
     for message in messages:
         if isinstance(message, EngineStatus):
             yield _event("engine", engine_json(message))
         elif isinstance(message, ImageSaved) and _owns(context, owner, message.job_id):
-            yield _event("image", image_json(message.image))
+            yield _event("image", image_json(message.image, context.runs.run_of(message.job_id)))
+        elif isinstance(message, RunChanged):
+            if message.run.owner == owner:
+                yield _event("run", run_json(context, message.run, with_images=not message.run.active))
         elif isinstance(message, TERMINAL):
             job = context.queue.get(message.job_id)
             if job is not None and job.owner == owner:

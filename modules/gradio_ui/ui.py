@@ -16,6 +16,7 @@ from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.hires import checkpoint_choices, upscaler_choices
 from modules.gradio_ui.parts.quicksettings import quicksettings
 from modules.gradio_ui.parts.refiner import refiner_choices
+from modules.gradio_ui.parts.scripts import script_upscaler_fields
 from modules.gradio_ui.tabs.extras import extras_tab, extras_upscaler_choices
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
@@ -95,6 +96,7 @@ def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
         "refiner_checkpoint": refiner_choices,
         "upscaler_1": extras_upscaler_choices,
         "upscaler_2": extras_upscaler_choices,
+        **dict.fromkeys(script_upscaler_fields(), extras_upscaler_choices),
     }
     return [(form[name], offer) for name, offer in offers.items() if name in form]
 
@@ -109,7 +111,13 @@ def _wire_load(
     def fresh() -> Told:
         settings, catalog = context.settings.current, context.catalog.snapshot()
         known = {**builtin, **_native_size(context), **context.defaults.values}
-        problems = (*context.settings.problems, *context.defaults.problems, *context.queue.problems, *context.gallery.problems)
+        problems = (
+            *context.settings.problems,
+            *context.defaults.problems,
+            *context.queue.problems,
+            *context.runs.problems,
+            *context.gallery.problems,
+        )
         options = [control_update(key, settings, catalog) for key in tab.controls]
         shown = json.dumps({elem_id: known[elem_id] for form in forms for elem_id in form.elem_ids})
         bar = quick_updates(context, quick)

@@ -59,10 +59,15 @@ class Api:
     def image(self, image_id: str, request: Request) -> SavedImage:
         """The caller's picture. Raises 404 as `job` does."""
         image = self.context.gallery.get(image_id)
-        job = self.context.queue.get(image.job_id) if image else None
-        if image is None or (job is not None and job.owner != user_of(request)):
+        owner = self.owner_of(image) if image else None
+        if image is None or owner not in (None, user_of(request)):
             raise HTTPException(404, "There is no such picture.")
         return image
+
+    def owner_of(self, image: SavedImage) -> str | None:
+        """Whose a picture is: its job's owner, or its run's; None where both are gone."""
+        made_by = self.context.queue.get(image.job_id) or self.context.runs.get(image.job_id)
+        return None if made_by is None else made_by.owner
 
     def running(self, request: Request) -> Job | None:
         """The caller's job that runs, else the first of theirs that waits; None when they have none."""

@@ -19,9 +19,12 @@ from modules.http_api.errors import PROBLEMS, ApiRoute, JobFailed
 from modules.http_api.info import generation_info
 from modules.http_api.models import GenerationAnswer, GenerationBody, Img2ImgBody, Txt2ImgBody
 from modules.http_api.pictures import received
+from modules.http_api.selectable import chosen_script, script_values, tab_of
 from modules.http_api.translate import Sources, Translated, completed, from_txt2img
 from modules.http_api.translate_img2img import from_img2img
-from modules.http_api.waiting import Outcome, waiter
+from modules.http_api.waiting import Outcome, run_waiter, waiter
+from modules.runs.run import Run
+from modules.scripts.script import Script
 from modules.settings.schema import Settings
 
 _Body = TypeVar("_Body", bound=GenerationBody)
@@ -67,6 +70,9 @@ def translated(api: Api, body: _Body, translate: Translate[_Body]) -> tuple[_Bod
 
 async def _drawn(api: Api, body: _Body, translate: Translate[_Body], owner: str) -> Response:
     whole, asked = await run_in_threadpool(translated, api, body, translate)
+    script = chosen_script(whole)
+    if script is not None:
+        return await _played(api, whole, asked, script, owner)
     with waiter(api.context.queue) as waiting:
         job = await run_in_threadpool(api.context.queue.submit, asked.request, source="api", owner=owner)
         if whole.force_task_id:
@@ -75,10 +81,30 @@ async def _drawn(api: Api, body: _Body, translate: Translate[_Body], owner: str)
     return await run_in_threadpool(_answer, api, outcome, whole, asked)
 
 
+async def _played(api: Api, body: GenerationBody, asked: Translated, script: Script, owner: str) -> Response:
+    """The answer to a request with a script: all that the run shows, its grid first."""
+    runs, values = api.context.runs, script_values(body, script)
+    with run_waiter(runs) as waiting:
+        run = await run_in_threadpool(runs.submit, script.name, tab_of(body), asked.request, values, owner=owner, source="api")
+        if body.force_task_id:
+            api.tasks.put(owner, body.force_task_id, run.id)
+        run = await waiting.over(run.id)
+    return await run_in_threadpool(_run_answer, api, run, body, asked)
+
+
+def _run_answer(api: Api, run: Run, body: GenerationBody, asked: Translated) -> Response:
+    if run.state == "failed":
+        raise JobFailed("JobFailed", run.error or "The script failed.")
+    return _said(api, run.as_job(), api.context.runs.images(run), body, asked)
+
+
 def _answer(api: Api, outcome: Outcome, body: GenerationBody, asked: Translated) -> Response:
     """A1111's answer; a job that was interrupted gives what it has. Raises `JobFailed`."""
     job = checked(outcome)
-    images = shown_images(job, api.images(job.id))
+    return _said(api, job, shown_images(job, api.images(job.id)), body, asked)
+
+
+def _said(api: Api, job: Job, images: Sequence[SavedImage], body: GenerationBody, asked: Translated) -> Response:
     info = generation_info(
         job,
         images,

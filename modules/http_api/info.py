@@ -38,14 +38,15 @@ def generation_info(
     pictures = [image for image in images if image.kind == "image"]
     fields = dict(written_fields(parse_infotext(pictures[0].infotext, defaults=False))) if pictures else {}
     first_seed = pictures[0].seed if pictures else request.seed.value
+    texts = [parse_infotext(image.infotext, defaults=False) for image in pictures]
     variations = [_variation(image, request.seed) for image in pictures] or [request.seed.variation]
     resize = request.seed.resize_from or (-1, -1)
     checkpoint = request.checkpoint or ""
     return {
         "prompt": request.prompt,
-        "all_prompts": [request.prompt] * len(pictures),
+        "all_prompts": [text.get("Prompt", "") for text in texts],
         "negative_prompt": request.negative_prompt,
-        "all_negative_prompts": [request.negative_prompt] * len(pictures),
+        "all_negative_prompts": [text.get("Negative prompt", "") for text in texts],
         "seed": first_seed,
         "all_seeds": [image.seed for image in pictures],
         "subseed": variations[0],

@@ -19,10 +19,18 @@ from modules.http_api.generation import Translate, checked, img2img_translation,
 from modules.http_api.job_events import job_events
 from modules.http_api.job_models import JobBody, JobItem, JobList, job_item
 from modules.http_api.models import GenerationBody
+from modules.http_api.selectable import chosen_script
 from modules.http_api.translate import Translated, from_txt2img
 from modules.http_api.waiting import waiter
 
-TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}
+TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+}
 _PICTURE = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 _FILE_HEADERS = {"Cache-Control": "private, max-age=31536000, immutable", "Content-Security-Policy": "sandbox; default-src 'none'"}
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -114,6 +122,9 @@ def _request(api: Api, body: JobBody) -> JobRequest:
 
 def _asked(api: Api, body: _Body, translate: Translate[_Body]) -> Translated:
     """What a job's body asks for: its pictures are kept unless it says otherwise, since they are fetched later."""
+    if chosen_script(body) is not None:
+        sentence = "Send requests with a script to /sdapi/v1/txt2img or img2img; its jobs are then in this list too."
+        raise Refusal(422, "A job is one request", sentence)
     keep = body if "save_images" in body.model_fields_set else body.model_copy(update={"save_images": True})
     return translated(api, keep, translate)[1]
 

@@ -29,7 +29,7 @@ def listing_routes(api: Api) -> APIRouter:
     _sampling(router, api)
     _models(router, api)
     _networks(router, api)
-    _scripts(router)
+    _scripts(router, api)
     _refresh(router, api)
     return router
 
@@ -156,16 +156,16 @@ def _metadata(info: LoraInfo) -> dict[str, str]:
     return {key: value for key, value in known.items() if value}
 
 
-def _scripts(router: APIRouter) -> None:
+def _scripts(router: APIRouter, api: Api) -> None:
     @router.get("/scripts")
     def scripts() -> shown.ScriptsAnswer:
-        """The names that `alwayson_scripts` takes."""
+        """The names that `script_name` and `alwayson_scripts` take."""
         return shown.ScriptsAnswer(**script_names())
 
     @router.get("/script-info")
     def script_info() -> list[shown.ScriptItem]:
         """The same with their arguments."""
-        return [shown.ScriptItem(**row) for row in script_infos()]
+        return [shown.ScriptItem(**row) for row in script_infos(api.context.catalog.snapshot(), api.context.styles.all())]
 
     @router.get("/extensions")
     def extensions() -> list[shown.ExtensionItem]:

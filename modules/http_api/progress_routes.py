@@ -18,6 +18,7 @@ from modules.http_api.access import Api, user_of
 from modules.http_api.errors import PROBLEMS, ApiRoute
 from modules.http_api.models import Body
 from modules.jobs.progress import Progress
+from modules.runs.run import Run
 
 _BEGUN = 0.01
 """A1111's fraction of a job that has begun."""
@@ -87,10 +88,10 @@ def progress_routes(api: Api) -> APIRouter:
 
     @router.post("/interrupt")
     def interrupt(request: Request) -> dict[str, Any]:
-        """End the caller's running job; who waits for it gets the pictures that are done."""
+        """End the caller's running job, and the script that it is part of; who waits for it gets the pictures that are done."""
         job = api.running(request)
-        if job is not None and job.state == "running":
-            api.context.queue.interrupt(job.id)
+        if job is not None and (job.state == "running" or api.context.runs.run_of(job.id)):
+            api.context.runs.interrupt(job.id)
         return {}
 
     @router.post("/skip")
@@ -118,7 +119,11 @@ def task_routes(api: Api) -> APIRouter:
     def task_progress(task: TaskBody, request: Request) -> TaskAnswer:
         """Where a task stands; one that nobody knows is neither active, queued nor completed."""
         owner = user_of(request)
-        job = api.context.queue.get(api.tasks.job_id(owner, task.id_task))
+        named = api.tasks.job_id(owner, task.id_task)
+        run = api.context.runs.get(named)
+        if run is not None and run.active and run.owner == owner:
+            return _run_task(api, run, task)
+        job = run.as_job() if run is not None else api.context.queue.get(named)
         return _task(api, job if job is not None and job.owner == owner else None, task)
 
     return router
@@ -130,11 +135,14 @@ def _idle() -> ProgressAnswer:
 
 def _busy(api: Api, job: Job, *, with_image: bool) -> ProgressAnswer:
     now, request = api.context.queue.progress(job.id), job.request
-    done = max(0, now.batch - 1)
     batches, steps = (request.batch_count, request.steps) if isinstance(request, GenerationRequest) else (1, 0)
+    run = api.context.runs.get(api.context.runs.run_of(job.id))
+    whole = api.context.runs.progress(run) if run is not None and run.active else None
+    done = whole.done if whole else max(0, now.batch - 1)
+    fraction = (whole.done + now.fraction) / max(1, whole.total) if whole else now.fraction
     state = ProgressState(
         job=job.source,
-        job_count=max(1, now.batches or batches),
+        job_count=max(1, whole.total if whole else now.batches or batches),
         job_timestamp=time.strftime("%Y%m%d%H%M%S", time.localtime(job.started or job.created)),
         job_no=done,
         sampling_step=now.step,
@@ -142,8 +150,8 @@ def _busy(api: Api, job: Job, *, with_image: bool) -> ProgressAnswer:
     )
     preview = api.context.queue.preview(job.id) if with_image else None
     return ProgressAnswer(
-        progress=min(1.0, _BEGUN + now.fraction) if job.state == "running" else 0.0,
-        eta_relative=now.eta_seconds or 0.0,
+        progress=min(1.0, _BEGUN + fraction) if job.state == "running" else 0.0,
+        eta_relative=0.0 if whole else now.eta_seconds or 0.0,
         state=state,
         current_image=base64.b64encode(preview).decode() if preview else None,
         textinfo=_text(now),
@@ -166,6 +174,18 @@ def _task(api: Api, job: Job | None, task: TaskBody) -> TaskAnswer:
         id_live_preview=now.preview_id if preview else task.id_live_preview,
         textinfo=_text(now),
     )
+
+
+def _run_task(api: Api, run: Run, task: TaskBody) -> TaskAnswer:
+    """A run stands where its current job does, counted among all of its jobs."""
+    whole = api.context.runs.progress(run)
+    job = api.context.queue.get(whole.job_id) if whole.job_id else None
+    if job is None or not job.active:
+        fraction = whole.done / max(1, whole.total)
+        return TaskAnswer(active=True, queued=False, completed=False, progress=fraction, textinfo=f"{whole.done} of {whole.total}")
+    part = _task(api, job, task)
+    fraction = (whole.done + (part.progress or 0.0)) / max(1, whole.total)
+    return part.model_copy(update={"active": True, "queued": False, "progress": fraction, "eta": None})
 
 
 def _text(now: Progress) -> str | None:

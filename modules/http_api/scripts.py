@@ -1,6 +1,6 @@
-"""Which of A1111's scripts are there for clients? The always-on ones that are fields of a request here: seed, sampler, refiner.
+"""Which of A1111's always-on scripts are there for clients? Those that are fields of a request here: seed, sampler, refiner.
 
-A client's arguments by position become fields. Nothing is run, and there are no selectable scripts.
+A client's arguments by position become fields, nothing is run. The scripts that one chooses are `selectable`'s.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Any, TypeVar, cast
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
+from modules.domain.catalog import Catalog
 from modules.domain.img2img import SoftInpainting
+from modules.domain.styles import Style
 from modules.http_api.errors import Refusal
 from modules.http_api.models import GenerationBody, Img2ImgBody
+from modules.http_api.selectable import chosen_script, is_selectable, selectable_infos, selectable_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +101,13 @@ def with_scripts(body: _Body) -> _Body:
 
     Raises `Refusal` in A1111's words for a script that is not here, and `RequestValidationError` for arguments of a wrong kind.
     """
-    if body.script_name:
-        raise Refusal(422, f"Script '{body.script_name[:100]}' not found", "There are no selectable scripts in this program.")
+    chosen_script(body)
     here = {name: script for name, script in SCRIPTS.items() if (script.img2img if isinstance(body, Img2ImgBody) else script.txt2img)}
     changes: dict[str, Any] = {}
     for name, given in body.alwayson_scripts.items():
         script = here.get(name.strip().casefold())
+        if script is None and is_selectable(name):
+            raise Refusal(422, "Cannot have a selectable script in the always on scripts params", "Send its name as script_name.")
         if script is None:
             known = ", ".join(here)
             raise Refusal(422, f"always on script {name[:100]} not found", f"There is no script {name[:100]!r} here. There are: {known}.")
@@ -149,16 +153,25 @@ def soft_inpainting(body: GenerationBody) -> SoftInpainting | None:
 def script_names() -> dict[str, list[str]]:
     """What /sdapi/v1/scripts answers."""
     return {
-        "txt2img": [name for name, script in SCRIPTS.items() if script.txt2img],
-        "img2img": [name for name, script in SCRIPTS.items() if script.img2img],
+        "txt2img": [*selectable_names("txt2img"), *(name for name, script in SCRIPTS.items() if script.txt2img)],
+        "img2img": [*selectable_names("img2img"), *(name for name, script in SCRIPTS.items() if script.img2img)],
     }
 
 
-def script_infos() -> list[dict[str, Any]]:
-    """What /sdapi/v1/script-info answers: those of txt2img, then those of img2img."""
+def script_infos(catalog: Catalog, styles: tuple[Style, ...]) -> list[dict[str, Any]]:
+    """What /sdapi/v1/script-info answers: those of txt2img, then those of img2img; on each tab first the ones that are chosen."""
+    return [
+        row for is_img2img in (False, True) for row in (*selectable_infos(_tab(is_img2img), catalog, styles), *_always_on_infos(is_img2img))
+    ]
+
+
+def _tab(is_img2img: bool) -> str:
+    return "img2img" if is_img2img else "txt2img"
+
+
+def _always_on_infos(is_img2img: bool) -> list[dict[str, Any]]:
     return [
         {"name": name, "is_alwayson": True, "is_img2img": is_img2img, "args": [_argument_info(argument) for argument in script.arguments]}
-        for is_img2img in (False, True)
         for name, script in SCRIPTS.items()
         if (script.img2img if is_img2img else script.txt2img)
     ]

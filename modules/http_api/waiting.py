@@ -13,6 +13,8 @@ from modules.domain.errors import InvalidRequest
 from modules.domain.events import TERMINAL, EngineStatus, Failed, JobEvent
 from modules.domain.jobs import Job
 from modules.jobs.queue import JobQueue
+from modules.runs.run import Run, RunChanged
+from modules.runs.runs import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,47 @@ class Waiter:
         return job
 
 
+class RunWaiter:
+    """Hears of every change of a run from its creation on. Lives on one event loop; use `run_waiter`."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    def hear(self, event: RunChanged) -> None:
+        """The runs' subscriber, in any thread."""
+        if not event.run.active:
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def over(self, run_id: str) -> Run:
+        """Wait until the run is over. Raises `InvalidRequest` for an id that never was."""
+        while True:
+            self._changed.clear()
+            run = await run_in_threadpool(self._runs.get, run_id)
+            if run is None:
+                raise InvalidRequest("There is no such run.")
+            if not run.active:
+                return run
+            await self._changed.wait()
+
+
 @contextmanager
 def waiter(queue: JobQueue) -> Generator[Waiter, None, None]:
     """A `Waiter` that listens while the block lasts: begin it before the job is submitted, so that no end is missed."""
     listening = Waiter(queue)
     unsubscribe = queue.subscribe(listening.hear)
+    try:
+        yield listening
+    finally:
+        unsubscribe()
+
+
+@contextmanager
+def run_waiter(runs: Runs) -> Generator[RunWaiter, None, None]:
+    """A `RunWaiter` that listens while the block lasts: begin it before the run is submitted."""
+    listening = RunWaiter(runs)
+    unsubscribe = runs.subscribe(listening.hear)
     try:
         yield listening
     finally:

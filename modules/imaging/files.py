@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -68,6 +68,18 @@ def encode_image(
         image.convert("RGB").save(out, "JPEG", quality=quality, exif=exif if len(exif) < _EXIF_LIMIT else b"")
     else:
         image.save(out, {"webp": "WEBP", "avif": "AVIF"}[fmt], quality=quality, exif=exif)
+    return out.getvalue()
+
+
+def encode_animation(frames: Sequence[Image.Image], fmt: str, infotext: str | None = None, duration: int = 200) -> bytes:
+    """A complete animated file that begins again at its end. `fmt` is webp or gif, `duration` milliseconds a frame."""
+    out = io.BytesIO()
+    first, *others = frames
+    common = {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
+    if fmt == "gif":
+        first.save(out, "GIF", comment=(infotext or "").encode("utf-8"), **common)
+    else:
+        first.save(out, "WEBP", quality=90, exif=_exif(infotext) if infotext else b"", **common)
     return out.getvalue()
 
 

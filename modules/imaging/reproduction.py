@@ -68,6 +68,8 @@ HARMLESS = {
     "Version": "names the program that made the picture",
     "User": "names who made the picture",
     "Init image hash": "names the picture that it was made from",
+    "Final denoising strength": "says how the loopback went on that the picture was part of",
+    "Denoising curve": "says how the loopback went on that the picture was part of",
 }
 """Fields that no picture depends on."""
 

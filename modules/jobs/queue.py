@@ -107,13 +107,25 @@ class JobQueue:
         if self._thread is not None:
             self._thread.join(_GOODBYE_SECONDS)
 
-    def submit(self, request: JobRequest, *, source: str = "ui", owner: str = "", idempotency_key: str | None = None) -> Job:
-        """Accept a request with the settings of this moment; it is on the disk when this returns.
+    def frozen(self, request: JobRequest, settings: Settings | None = None) -> tuple[JobRequest, Settings]:
+        """The request as `submit` would keep it, and its settings: those of this moment, or the given ones. Raises as `submit` does."""
+        return freeze(request, settings or self._settings(), self._catalog.snapshot(), self._inputs)
+
+    def submit(
+        self,
+        request: JobRequest,
+        *,
+        source: str = "ui",
+        owner: str = "",
+        idempotency_key: str | None = None,
+        settings: Settings | None = None,
+    ) -> Job:
+        """Accept a request with the settings of this moment, or the given ones; it is on the disk when this returns.
 
         The same `owner` and `idempotency_key` again give the same job. Raises `InvalidRequest`, `ModelNotFound`, `QueueFull` and
         `StorageError`.
         """
-        frozen, settings = freeze(request, self._settings(), self._catalog.snapshot(), self._inputs)
+        frozen, settings = self.frozen(request, settings)
         with self._lock:
             job, new = self._store.add(
                 frozen, settings, owner=owner, source=source, idempotency_key=idempotency_key, limit=settings.system.queue_limit

@@ -51,6 +51,10 @@ class Paths:
         return self.state / "jobs.sqlite"
 
     @property
+    def runs_db(self) -> Path:
+        return self.state / "runs.sqlite"
+
+    @property
     def gallery_db(self) -> Path:
         return self.state / "gallery.sqlite"
 

@@ -174,3 +174,18 @@ def test_the_block_shows_every_text_as_text() -> None:
     assert "<img" not in markup and "&lt;img" in markup
     assert markup.startswith("<details><summary>Pasted parameters: Will differ because its LoRA &lt;i &amp; co is not here")
     assert "<h4>Not used</h4>" in markup and "<h4>Models</h4>" in markup
+
+
+def test_a_grid_brings_its_script_and_axes_back() -> None:
+    pasted = paste(
+        ', Script: X/Y/Z plot, X Type: Steps, X Values: 1-5, Y Type: Sampler, Y Values: "Euler,Heun", Z Type: Size, Z Values: 64x96'
+    )
+    shown = {name.removeprefix("script_xyz_plot_"): value for name, value in pasted.values.items() if name.startswith("script_")}
+    assert shown["script_list"] == "X/Y/Z plot"
+    assert (shown["x_type"], shown["x_values"]) == ("Steps", "1-5")
+    assert (shown["y_type"], shown["y_values_dropdown"]) == ("Sampler", ["Euler", "Heun"])
+    assert (shown["z_type"], shown["z_values"]) == ("Size", "64x96")
+    assert not pasted.report.ignored
+    assert paste().values["script_list"] == "None"
+    assert "no script" in reason(paste(", Script: Loopback"), "Script")
+    assert "face restoration" in reason(paste(", Script: X/Y/Z plot, X Type: Face restore, X Values: GFPGAN"), "X Type")

@@ -28,6 +28,8 @@ from modules.http_api.mount import mount_api
 from modules.jobs.executor import InProcessExecutor
 from modules.jobs.queue import JobQueue
 from modules.jobs.store import JobStore
+from modules.runs.runs import Runs
+from modules.runs.store import RunStore
 from modules.settings.defaults import FormDefaults
 from modules.settings.flags import Flags
 from modules.settings.store import SettingsStore
@@ -113,14 +115,17 @@ def front(folder: Path, *, script: Script | None = None, flags: Flags | None = N
     queue = JobQueue(
         store, executor, catalog, lambda: settings.current, gallery.commit, gallery.saved_indices, paths.staging, inputs=paths.inputs
     )
+    inputs, styles = InputStore(paths.inputs), StyleStore(paths.styles_file)
+    runs = Runs(RunStore(paths.runs_db), queue, gallery, inputs, catalog, styles.all, paths.staging)
     context = AppContext(
         settings=settings,
         defaults=FormDefaults(paths.defaults_file),
-        styles=StyleStore(paths.styles_file),
+        styles=styles,
         catalog=catalog,
         queue=queue,
+        runs=runs,
         gallery=gallery,
-        inputs=InputStore(paths.inputs),
+        inputs=inputs,
         paths=paths,
         version="9.9",
     )
@@ -128,9 +133,11 @@ def front(folder: Path, *, script: Script | None = None, flags: Flags | None = N
     stopped: list[str] = []
     app = mount_api(FastAPI(title="test", version="9.9", docs_url=None), context, flags or Flags(), stop=lambda: stopped.append("stop"))
     queue.start()
+    runs.start()
     try:
         yield Front(app, context, catalog, stopped)
     finally:
+        runs.close()
         queue.close()
         gallery.close()
         store.close()

@@ -52,8 +52,10 @@ def test_what_is_not_here_is_an_empty_list(shared: Front, name: str):
 
 def test_scripts(shared: Front):
     both = ["refiner", "sampler", "seed"]
-    assert shared.get("scripts") == {"txt2img": both, "img2img": [*both, "soft inpainting"]}
-    infos = shared.get("script-info")
+    names = shared.get("scripts")
+    assert names["txt2img"][-3:] == both and names["img2img"][-4:] == [*both, "soft inpainting"]
+    assert "prompt matrix" in names["txt2img"] and "loopback" in set(names["img2img"]) - set(names["txt2img"])
+    infos = [info for info in shared.get("script-info") if info["is_alwayson"]]
     assert [info["is_img2img"] for info in infos] == [False] * 3 + [True] * 4
     assert infos[0]["args"][2] == {"label": "Switch at", "value": 0.8, "minimum": 0.0, "maximum": 1.0, "step": 0.01, "choices": None}
 

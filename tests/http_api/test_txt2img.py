@@ -200,7 +200,10 @@ def test_scripts_that_are_fields_here(shared: Front):
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        ({"script_name": "X/Y/Z plot"}, "Script 'X/Y/Z plot' not found"),
+        ({"script_name": "Ultimate SD upscale"}, "Script 'Ultimate SD upscale' not found"),
+        ({"script_name": "Loopback"}, "Script 'Loopback' not found"),
+        ({"script_name": "Prompt matrix", "script_args": [False, False, "sideways"]}, "Select prompt must be one of"),
+        ({"alwayson_scripts": {"Prompt matrix": {"args": []}}}, "Cannot have a selectable script"),
         ({"alwayson_scripts": {"ADetailer": {"args": []}}}, "always on script ADetailer not found"),
         ({"alwayson_scripts": {"soft inpainting": {"args": [True]}}}, "always on script soft inpainting not found"),
         ({"alwayson_scripts": {"seed": 5}}, "args"),

@@ -111,7 +111,7 @@ def _picture(job: RunJob, index: int) -> ImageDone:
     rng = random.Random(f"{job.entropy}-{index}")
     seed = rng.randrange(2**32)
     image = Image.frombytes("RGB", (16, 16), rng.randbytes(16 * 16 * 3))
-    infotext = f"{job.request.prompt}\nSteps: {job.request.steps}, Seed: {seed}"
+    infotext = f"{job.request.prompt}\nSteps: {job.request.steps}, Seed: {seed}, Size: 16x16"
     meta = PngInfo()
     meta.add_text("parameters", infotext)
     staged = Path(job.staging) / f"{job.job_id}-{job.attempt}-{index}.png"

@@ -24,18 +24,23 @@ MAY = {
     "networks": "domain families",
     "weights": "domain settings families networks",
     "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers jobs",
-    "context": "domain settings jobs gallery hooks",
+    "scripts": "domain prompts imaging",
+    "runs": "domain settings imaging jobs gallery scripts",
+    "context": "domain settings jobs gallery runs hooks",
     "server": "domain settings",
-    "gradio_ui": "domain settings prompts imaging jobs gallery hooks context",
-    "http_api": "domain settings prompts imaging jobs gallery hooks context",
-    "bootstrap": "context domain settings prompts sampling imaging jobs gallery hooks weights engine server gradio_ui http_api",
+    "gradio_ui": "domain settings prompts imaging jobs gallery scripts runs hooks context",
+    "http_api": "domain settings prompts imaging jobs gallery scripts runs hooks context",
+    "bootstrap": "context domain settings prompts sampling imaging jobs gallery runs hooks weights engine server gradio_ui http_api",
     "app": "domain settings server bootstrap gradio_ui http_api compat",
 }
 """Part → the parts that it may import. Two of these are narrowed to one module below."""
 
 NARROW = {("engine", "jobs"): "modules.jobs.protocol", ("bootstrap", "engine"): "modules.engine.config"}
 
-WEB = ("domain", "settings", "prompts", "imaging", "jobs", "gallery", "hooks", "server", "gradio_ui", "http_api", "context", "bootstrap")
+WEB = (
+    *("domain", "settings", "prompts", "imaging", "jobs", "gallery", "scripts", "runs", "hooks", "server"),
+    *("gradio_ui", "http_api", "context", "bootstrap"),
+)
 HEAVY = (
     "torch",
     "diffusers",

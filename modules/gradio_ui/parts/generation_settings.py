@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
@@ -11,6 +12,7 @@ from modules.gradio_ui.bindings import DEFAULT_SIZE, Form
 from modules.gradio_ui.parts.hires import hires_controls
 from modules.gradio_ui.parts.prompt_box import tool_button
 from modules.gradio_ui.parts.refiner import refiner_controls
+from modules.gradio_ui.parts.scripts import ScriptPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,11 @@ class SettingsColumn:
     swap_size: gr.Button
     random_seed: gr.Button
     reuse_seed: gr.Button
+    script: ScriptPart
 
 
-def generation_settings(form: Form, catalog: Catalog) -> SettingsColumn:
-    """Lay out txt2img's column and put its inputs into `form`."""
+def generation_settings(form: Form, catalog: Catalog, scripts: Callable[[], ScriptPart]) -> SettingsColumn:
+    """Lay out txt2img's column and put its inputs into `form`; `scripts` lays out those of the scripts, at its end."""
     with gr.Column(elem_id=f"{form.tab}_settings", elem_classes="settings-column", scale=1, min_width=320):
         sampler_row(form, catalog)
         hires_controls(form, catalog)
@@ -34,7 +37,8 @@ def generation_settings(form: Form, catalog: Catalog) -> SettingsColumn:
         cfg_scale(form)
         random_seed, reuse_seed = seed_rows(form)
         override_list(form)
-    return SettingsColumn(swap_size=swap_size, random_seed=random_seed, reuse_seed=reuse_seed)
+        script = scripts()
+    return SettingsColumn(swap_size=swap_size, random_seed=random_seed, reuse_seed=reuse_seed, script=script)
 
 
 def sampler_row(form: Form, catalog: Catalog) -> None:

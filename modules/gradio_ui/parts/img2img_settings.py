@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -22,6 +23,7 @@ from modules.gradio_ui.parts.generation_settings import (
 from modules.gradio_ui.parts.img2img_sources import MASKED
 from modules.gradio_ui.parts.prompt_box import tool_button
 from modules.gradio_ui.parts.refiner import refiner_controls
+from modules.gradio_ui.parts.scripts import ScriptPart
 from modules.gradio_ui.pasting_img2img import CONTENT_LABELS, INPAINT_AREAS, MASK_MODES, RESIZE_BY, RESIZE_TO, SIDES
 
 SOFT = {
@@ -35,8 +37,11 @@ SOFT = {
 """Soft inpainting's numbers: name -> (label, least, most, step, default)."""
 
 
-def img2img_settings(form: Form, catalog: Catalog) -> SettingsColumn:
-    """Lay the controls out in the current column and put them into `form`; wires what only changes what is shown."""
+def img2img_settings(form: Form, catalog: Catalog, scripts: Callable[[], ScriptPart]) -> SettingsColumn:
+    """Lay the controls out in the current column and put them into `form`; wires what only changes what is shown.
+
+    `scripts` lays out those of the scripts, at the end.
+    """
     _radio(form, "resize_mode", list(RESIZE_LABELS.values()), RESIZE_LABELS["just_resize"], "Resize mode", elem_id="resize_mode")
     _mask_controls(form)
     sampler_row(form, catalog)
@@ -47,7 +52,7 @@ def img2img_settings(form: Form, catalog: Catalog) -> SettingsColumn:
         _slider(form, "denoising_strength", "Denoising strength", 0, 1, 0.01, 0.75)
     random_seed, reuse_seed = seed_rows(form)
     override_list(form)
-    return SettingsColumn(swap_size=swap_size, random_seed=random_seed, reuse_seed=reuse_seed)
+    return SettingsColumn(swap_size=swap_size, random_seed=random_seed, reuse_seed=reuse_seed, script=scripts())
 
 
 def _mask_controls(form: Form) -> None:

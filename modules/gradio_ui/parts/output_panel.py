@@ -13,6 +13,7 @@ _MARKUP = """
   <div class="progress" id="{tab}_progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-label="Generation" hidden>
     <div class="bar"></div><span class="text" role="status" aria-live="polite"></span>
   </div>
+  <div class="run-tools" hidden></div>
   <div class="stage" id="{tab}_gallery" tabindex="0" aria-label="Result">
     <img class="shown" alt="" hidden><div class="empty">The picture will appear here.</div>
   </div>
@@ -29,6 +30,9 @@ _MARKUP = """
   </div>
   <div class="infotext" id="html_info_{tab}"></div>
   <div class="performance" id="html_log_{tab}" role="status"></div>
+  <details class="sheet" open hidden><summary>Table: click a cell to see its picture and settings</summary>
+    <div class="sheet-tables"></div><div class="sheet-links result-tools"></div>
+  </details>
   <details class="queue" id="{tab}_queue" hidden><summary></summary><ol></ol></details>
 </div>
 """

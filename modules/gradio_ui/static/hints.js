@@ -17,6 +17,7 @@
     batch_count: 'How many batches, one after another (costs time, not memory)',
     batch_size: 'How many pictures side by side (costs memory)',
     seed: 'The same seed and parameters give the same picture; -1 is random',
+    script_extend: 'Let the last run of this script go on with these values: what it has drawn already is not drawn again',
     subseed_strength: 'How far to go from the seed to the variation seed: 0 not at all, 1 all the way',
   };
   const hints = {
@@ -27,6 +28,7 @@
     txt2img_denoising_strength: 'How much the second pass may change: 0 nothing, 1 everything; latent upscalers need 0.5 or more',
     img2img_denoising_strength: 'How much may change: 0 nothing, 1 everything',
     img2img_detect_image_size_btn: 'Take width and height from the picture',
+    ...Object.fromEntries(['x', 'y', 'z'].map((axis) => [`xyz_grid_fill_${axis}_tool_button`, `Fill in all values that ${axis.toUpperCase()} can have`])),
     extras_generate: 'Put a job into the queue for each picture (Ctrl+Enter)',
     extras_interrupt: 'Stop the running job at its next tile (Esc)',
     extras_skip: 'Leave the running picture and go on with the next (Alt+Enter)',
@@ -45,10 +47,12 @@
   };
   const apply = () => {
     for (const [id, text] of Object.entries(hints)) {
-      const node = document.getElementById(id);
-      if (!node || node.title) continue;
-      node.title = text;
-      if (node.tagName === 'BUTTON' && node.classList.contains('tool')) node.setAttribute('aria-label', text);
+      // some of A1111's ids are on both tabs
+      for (const node of document.querySelectorAll(`#${id}`)) {
+        if (node.title) continue;
+        node.title = text;
+        if (node.tagName === 'BUTTON' && node.classList.contains('tool')) node.setAttribute('aria-label', text);
+      }
     }
   };
   let pending = 0;

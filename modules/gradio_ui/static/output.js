@@ -11,6 +11,7 @@
   const isActive = (job) => job.state === 'queued' || job.state === 'running';
   const running = () => [...jobs.values()].find((job) => job.state === 'running');
   const active = () => [...jobs.values()].filter(isActive);
+  const busy = () => active().length > 0 || webui.runs.active().length > 0;
 
   function take(list) {
     const keep = new Set(list.map((job) => job.id));
@@ -21,10 +22,11 @@
   async function refresh() {
     const answer = await webui.get('internal/jobs');
     take(answer.jobs);
+    webui.runs.take(answer.runs);
     engine = answer.engine;
     share = answer.share;
     render();
-    if (active().length) listen();
+    if (busy()) listen();
     else if (engine.state === 'starting' || engine.state === 'restarting') setTimeout(wake, 1500);
   }
 
@@ -32,7 +34,8 @@
     if (stream) return;
     stream = new EventSource('internal/jobs/stream');
     const on = (name, act) => stream.addEventListener(name, (event) => { act(JSON.parse(event.data)); render(); });
-    on('jobs', (data) => { take(data.jobs); engine = data.engine; });
+    on('jobs', (data) => { take(data.jobs); webui.runs.take(data.runs); engine = data.engine; });
+    on('run', webui.runs.put);
     on('engine', (data) => { engine = data; });
     on('progress', (data) => {
       const job = jobs.get(data.id);
@@ -41,16 +44,19 @@
       job.progress = {...data, preview: data.preview || job.progress.preview};
     });
     on('image', (image) => {
+      webui.runs.addImage(image);
       const job = jobs.get(image.job);
       if (job && !job.images.some((other) => other.id === image.id)) job.images.push(image);
       if (job) job.images.sort((a, b) => a.index - b.index);
     });
     on('done', (data) => {
       jobs.set(data.id, data);
+      // what becomes of a run is said once, at its end
+      if (data.run) return;
       if (data.state === 'failed' || data.state === 'quarantined') webui.toast(data.error || 'The job failed.', 'error');
       for (const note of data.notes) webui.toast(note);
     });
-    on('idle', (data) => { take(data.jobs); stop(); });
+    on('idle', (data) => { take(data.jobs); webui.runs.take(data.runs); stop(); });
     stream.onerror = () => { stop(); setTimeout(() => refresh().catch(() => setTimeout(listen, 3000)), 1500); };
   }
 
@@ -60,8 +66,10 @@
   }
 
   // The job that the panel of `tab` shows: the one chosen, the one that runs, the last one of this page, the last one at all.
+  // A run stands for its jobs.
   function shownJob(tab) {
-    const own = [...jobs.values()].filter((job) => job.tab === tab);
+    const single = [...jobs.values()].filter((job) => job.tab === tab && !webui.runs.get(job.run));
+    const own = [...single, ...webui.runs.of(tab, jobs)].sort((a, b) => a.created - b.created);
     const named = (id) => own.find((job) => job.id === id);
     return named(pinned) || own.find((job) => job.state === 'running') || named(followed)
       || own.reverse().find((job) => isActive(job) || job.images.length || job.error) || null;
@@ -69,7 +77,7 @@
 
   function render() {
     // An attribute, since Svelte writes class lists anew; on the box itself, since Gradio scopes our style sheet to the inside of its page.
-    for (const box of document.querySelectorAll('.generate-box')) box.toggleAttribute('data-busy', active().length > 0);
+    for (const box of document.querySelectorAll('.generate-box')) box.toggleAttribute('data-busy', busy());
     const now = running();
     document.title = now && now.progress ? `[${Math.round(now.progress.fraction * 100)}%] diffusion-webui` : 'diffusion-webui';
     for (const panel of panels) panel.render(shownJob(panel.root.dataset.tab));
@@ -96,7 +104,7 @@
       this.root = root;
       this.part = (selector) => root.querySelector(selector);
       this.chosen = new Map();                                    // job id -> picture id
-      this.part('.stage').addEventListener('click', () => { const image = this.image(); if (image) webui.viewer.open(this.images(), image); });
+      this.part('.stage').addEventListener('click', () => { const image = this.image(); if (image) webui.viewer.open(this.images().includes(image) ? this.images() : [image], image); });
       this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
       this.part('.copy').addEventListener('click', () => this.copy());
       for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
@@ -106,11 +114,15 @@
     images() { return this.job ? this.job.images : []; }
 
     image() {
+      if (this.peek && this.peek.run === this.job?.id) return this.peek;
       const list = this.images();
       return list.find((image) => image.id === this.chosen.get(this.job?.id)) || list[0] || null;
     }
 
-    choose(image) { this.chosen.set(this.job.id, image.id); this.render(this.job); }
+    // A cell of a sweep's table: looked at, though it may not be among the results.
+    look(image) { this.peek = image; this.render(this.job); }
+
+    choose(image) { this.peek = null; this.chosen.set(this.job.id, image.id); this.render(this.job); }
 
     arrow(event) {
       const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
@@ -136,6 +148,8 @@
     render(job) {
       this.job = job;
       this.renderProgress(job);
+      webui.runs.renderTools(this.part('.run-tools'), webui.runs.get(job?.run), (url) => ask(url));
+      webui.runs.renderSheet(this.part('.sheet'), webui.runs.get(job?.run), (image) => this.look(image));
       this.renderStage(job);
       this.renderThumbs(job);
       this.renderText(job);
@@ -144,13 +158,13 @@
 
     renderProgress(job) {
       const bar = this.part('.progress');
-      const busy = Boolean(job && isActive(job));
-      bar.hidden = !busy;
-      if (!busy) return;
+      const shown = Boolean(job && (isActive(job) || job.state === 'paused'));
+      bar.hidden = !shown;
+      if (!shown) return;
       const progress = job.progress;
       const percent = Math.round(progress.fraction * 100);
       const words = [];
-      if (job.state === 'queued') words.push(progress.position > 1 ? `Waiting, number ${progress.position} in the queue` : 'Waiting');
+      if (job.state === 'queued' && !(job.run && job.images.length)) words.push(progress.position > 1 ? `Waiting, number ${progress.position} in the queue` : 'Waiting');
       else if (percent > 0) words.push(`${percent}%`);
       if (progress.eta != null && job.state === 'running') words.push(`ETA ${duration(progress.eta)}`);
       if (progress.steps && job.state === 'running') words.push(`step ${progress.step}/${progress.steps}`);
@@ -231,7 +245,8 @@
         name.type = 'button';
         name.className = 'job-name';
         name.textContent = `${job.state === 'running' ? '▶ ' : ''}${(job.prompt || job.name).slice(0, 80) || (job.tab === 'extras' ? '(Extras)' : '(empty prompt)')}`;
-        name.onclick = () => { pinned = pinned === job.id ? null : job.id; render(); };
+        const shown = webui.runs.get(job.run) ? job.run : job.id;
+        name.onclick = () => { pinned = pinned === shown ? null : shown; render(); };
         item.append(name);
         if (job.state === 'queued') item.append(this.act('⤒', 'Run next', `internal/jobs/${job.id}/first`));
         item.append(this.act('✕', 'Cancel', `internal/jobs/${job.id}/interrupt`));
@@ -246,10 +261,12 @@
       button.textContent = text;
       button.title = title;
       button.setAttribute('aria-label', title);
-      button.onclick = () => webui.post(url).then(refresh).catch((error) => webui.toast(error.message, 'error'));
+      button.onclick = () => ask(url);
       return button;
     }
   }
+
+  const ask = (url) => webui.post(url).then(refresh).catch((error) => webui.toast(error.message, 'error'));
 
   // A picture's parameters into a form; where the tab has none, as Extras, into txt2img's. False where the picture says nothing.
   webui.useParameters = (image, {tab = 'txt2img', open = true} = {}) => {
@@ -270,13 +287,16 @@
     pinned = null;
     refresh().catch((error) => webui.toast(error.message, 'error'));
   };
+  // Interrupt ends a whole run, Skip only the job that is being drawn.
   const tell = (verb) => {
     const job = running() || active()[0];
-    if (job) webui.post(`internal/jobs/${job.id}/${verb}`).then(refresh).catch((error) => webui.toast(error.message, 'error'));
+    const run = webui.runs.get(job?.run) || (job ? null : webui.runs.active()[0]);
+    if (verb === 'interrupt' && run) ask(`internal/runs/${run.id}/cancel`);
+    else if (job) ask(`internal/jobs/${job.id}/${verb}`);
   };
   webui.interrupt = () => tell('interrupt');
   webui.skip = () => tell('skip');
-  webui.busy = () => active().length > 0;
+  webui.busy = busy;
   webui.shownImage = (tab) => panels.find((panel) => panel.root.dataset.tab === tab)?.image() ?? null;
   webui.shownSeed = (tab) => webui.shownImage(tab)?.seed ?? -1;
   webui.jobs = jobs;

@@ -11,7 +11,7 @@ import gradio as gr
 from modules.context import AppContext
 from modules.domain.requests import GenerationRequest
 from modules.gradio_ui.bindings import Form
-from modules.gradio_ui.generation import wire_generate, wire_paste, wire_small_tools
+from modules.gradio_ui.generation import wire_extend, wire_generate, wire_paste, wire_small_tools
 from modules.gradio_ui.img2img_batch import batch_files, batch_requests, is_at_this_machine
 from modules.gradio_ui.img2img_bindings import uploaded, with_picture
 from modules.gradio_ui.notices import QUIET, Notices, Told
@@ -21,6 +21,7 @@ from modules.gradio_ui.parts.network_cards import network_tabs
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.parts.pasted_report import pasted_report
 from modules.gradio_ui.parts.prompt_box import paste_source, prompt_box
+from modules.gradio_ui.parts.scripts import script_controls
 from modules.gradio_ui.parts.styles import wire_styles
 
 
@@ -46,12 +47,13 @@ def img2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
             ):
                 with gr.Column(elem_id="img2img_settings", elem_classes="settings-column", scale=1, min_width=320):
                     sources = img2img_sources(form)
-                    column = img2img_settings(form, context.catalog.snapshot())
+                    column = img2img_settings(form, context.catalog.snapshot(), lambda: script_controls(form, context, notices))
                 submitted = output_panel("img2img")
             network_tabs("img2img")
         # Inside the tab: whatever else lies between two tabs, as the styles' state would, shifts the row of tabs.
         wire_styles(context, form, notices, box.editor, box.apply_styles, box.edit_styles, demo)
     _wire_click(context, form, quick, notices, box.generate, submitted, inputs, sources)
+    wire_extend(context, form, notices, column.script.extend, submitted)
     wire_modes(form, sources)
     wire_paste(context, form, notices, source, box.paste, report)
     wire_small_tools(form, box, column)

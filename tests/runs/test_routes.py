@@ -1,0 +1,98 @@
+"""What the page may do with runs: its own alone, and nothing of a prompt becomes markup."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.testclient import TestClient
+
+from modules.domain.requests import GenerationRequest
+from modules.gradio_ui.routes import page_routes
+from modules.gradio_ui.run_routes import run_routes
+from modules.runs.run import Run
+from tests.http_api.front import Front, front
+from tests.webui_process import wait_for
+
+EVIL = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture
+def made(tmp_path: Path):
+    with front(tmp_path) as found:
+        yield found
+
+
+def client(made: Front, user: str) -> TestClient:
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def let_in(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        request.state.user = user
+        return await call(request)
+
+    app.include_router(run_routes(made.context))
+    app.include_router(page_routes(made.context))
+    return TestClient(app)
+
+
+def over(made: Front, owner: str, prompt: str = "draw") -> Run:
+    values = {"x_type": "Prompt S/R", "x_values": f"draw,{EVIL.replace(chr(34), chr(39))}", "y_type": "Steps", "y_values": "1,2"}
+    run = made.context.runs.submit("X/Y/Z plot", "txt2img", GenerationRequest(prompt=prompt, steps=1), values, owner=owner)
+
+    def ended() -> bool:
+        found = made.context.runs.get(run.id)
+        return found is not None and not found.active
+
+    wait_for(ended, 60, "the run's end")
+    found = made.context.runs.get(run.id)
+    assert found is not None
+    assert found.state == "done", found.error
+    return found
+
+
+def test_a_run_and_its_pictures_are_their_owners_alone(made: Front) -> None:
+    run = over(made, "anna")
+    grid = made.context.runs.images(run)[0]
+    mine, theirs = client(made, "anna"), client(made, "ben")
+    assert mine.get(f"/internal/runs/{run.id}/sheet").status_code == 200
+    assert mine.get(f"/internal/images/{grid.id}").status_code == 200
+    assert [each["id"] for each in mine.get("/internal/jobs").json()["runs"]] == [run.id]
+    for verb in ("pause", "resume", "cancel"):
+        assert theirs.post(f"/internal/runs/{run.id}/{verb}").status_code == 404
+    for name in ("sheet", "sheet.csv", "sheet.html"):
+        assert theirs.get(f"/internal/runs/{run.id}/{name}").status_code == 404
+    assert theirs.get(f"/internal/images/{grid.id}").status_code == 404
+    assert theirs.get("/internal/jobs").json()["runs"] == []
+
+
+def test_an_exported_page_holds_words_as_words(made: Front) -> None:
+    run = over(made, "", f"draw {EVIL}")
+    reply = client(made, "").get(f"/internal/runs/{run.id}/sheet.html")
+    assert "<img src=x" not in reply.text
+    assert "&lt;img src=x" in reply.text
+    assert reply.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_spreadsheet_computes_nothing_of_a_prompt(made: Front) -> None:
+    run = over(made, "", "draw")
+    made.context.runs.go_on(run.id, {**run.values, "x_values": "draw,=1+1"})
+
+    def ended() -> bool:
+        found = made.context.runs.get(run.id)
+        return found is not None and not found.active and "=1+1" in str(found.sheet)
+
+    wait_for(ended, 60, "the extended run's end")
+    lines = client(made, "").get(f"/internal/runs/{run.id}/sheet.csv").text.splitlines()
+    assert len(lines) == 5
+    assert any(line.startswith("'=1+1,") for line in lines)
+
+
+def test_what_cannot_go_on_says_so(made: Front) -> None:
+    run = over(made, "")
+    reply = client(made, "").post(f"/internal/runs/{run.id}/resume")
+    assert reply.status_code == 409
+    assert reply.json()["detail"] == "Nothing is missing in this run."
+    assert client(made, "").post("/internal/runs/nothing/resume").status_code == 404

@@ -1,0 +1,263 @@
+"""Scripts with a real engine over tiny models: what is in the pictures, not only how many there are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from modules.domain.catalog import Catalog
+from modules.domain.errors import InvalidRequest
+from modules.domain.img2img import Img2Img, Inpaint
+from modules.domain.jobs import Job
+from modules.domain.requests import GenerationRequest
+from modules.gallery.gallery import Gallery
+from modules.gallery.inputs import InputStore
+from modules.imaging.colors import colour_matched
+from modules.imaging.files import read_infotext
+from modules.imaging.fit import fitted
+from modules.imaging.outpaint import FEATHER
+from modules.imaging.tiling import tile_boxes
+from modules.jobs.executor import InProcessExecutor
+from modules.jobs.queue import JobQueue
+from modules.jobs.store import JobStore
+from modules.runs.run import Run
+from modules.runs.runs import Runs
+from modules.runs.store import RunStore
+from modules.settings.schema import Img2ImgSettings, Saving, Settings
+from tests.engine.drawing import Studio, small_request
+from tests.jobs.house import paths_in
+from tests.tiny_models import catalog_of, write_checkpoint
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass
+class Workshop:
+    """A queue with a real engine, and runs in it."""
+
+    queue: JobQueue
+    gallery: Gallery
+    inputs: InputStore
+    runs: Runs
+    settings: list[Settings]
+    outputs: Path
+
+    def played(self, script: str, values: dict[str, Any], request: GenerationRequest) -> Run:
+        """A run that is over."""
+        over = threading.Event()
+        tab = "img2img" if request.init else "txt2img"
+        leave = self.runs.subscribe(lambda event: None if event.run.active else over.set())
+        run = self.runs.submit(script, tab, request, values)
+        assert over.wait(240), "the run did not end"
+        leave()
+        ended = self.runs.get(run.id)
+        assert ended is not None
+        assert (ended.state, ended.error) == ("done", ""), ended
+        return ended
+
+    def jobs(self, run: Run) -> list[Job]:
+        found = [self.queue.get(job_id) for job_id in self.runs.jobs(run.id)]
+        return [job for job in found if job is not None]
+
+    def picture(self, job: Job, kind: str = "image") -> Image.Image:
+        (image,) = [image for image in self.gallery.for_job(job.id) if image.kind == kind]
+        return Image.open(self.gallery.path(image.id)).convert("RGB")
+
+    def start(self, width: int = 48, height: int = 40) -> str:
+        rng = np.random.default_rng(3)
+        small = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+        return self.inputs.put_picture(small.resize((width, height), Image.Resampling.BICUBIC)).id
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    catalog = catalog_of(write_checkpoint(tmp_path / "models"))
+
+    class Fixed:
+        def snapshot(self) -> Catalog:
+            return catalog
+
+        def refresh(self) -> Catalog:
+            return catalog
+
+    paths, settings = paths_in(tmp_path), [Settings()]
+    gallery, store, inputs = Gallery(paths), JobStore(paths.jobs_db), InputStore(paths.inputs)
+    studio = Studio(tmp_path / "studio", catalog)
+    queue = JobQueue(
+        store,
+        InProcessExecutor(lambda: studio.runner),
+        Fixed(),
+        lambda: settings[0],
+        gallery.commit,
+        gallery.saved_indices,
+        paths.staging,
+        paths.inputs,
+    )
+    runs = Runs(RunStore(paths.runs_db), queue, gallery, inputs, Fixed(), tuple, paths.staging)
+    queue.start()
+    runs.start()
+    yield Workshop(queue, gallery, inputs, runs, settings, paths.outputs)
+    runs.close()
+    queue.close()
+    gallery.close()
+    store.close()
+
+
+def array(picture: Image.Image) -> Pixels:
+    return np.asarray(picture.convert("RGB"))
+
+
+def test_a_sweeps_cells_are_the_pictures_that_single_jobs_give(shop: Workshop) -> None:
+    run = shop.played("X/Y/Z plot", {"x_type": "Steps", "x_values": "2,3", "y_type": "Seed", "y_values": "7,8"}, small_request())
+    alone = shop.queue.submit(small_request(steps=3, seed=8))
+    while (job := shop.queue.get(alone.id)) is None or job.active:
+        threading.Event().wait(0.05)
+    assert run.sheet is not None
+    last = shop.gallery.get(run.sheet.cells[3])
+    assert last is not None
+    cell = array(Image.open(shop.gallery.path(last.id)))
+    assert (cell == array(shop.picture(alone))).all()
+    grid = array(Image.open(shop.gallery.path(shop.runs.images(run)[0].id)))
+    assert (grid[-32:, -32:] == cell).all()
+
+
+def test_sd_upscale_puts_its_tiles_together(shop: Workshop) -> None:
+    start = shop.start()
+    request = small_request(width=64, height=64, init=Img2Img(image=start, denoising_strength=0.5))
+    values = {"overlap": 16, "upscaler_index": "Lanczos", "scale_factor": 2}
+    run = shop.played("SD upscale", values, request)
+    enlarged, *tiles = shop.jobs(run)
+    assert shop.picture(enlarged).size == (96, 80)
+    boxes = tile_boxes((96, 80), (64, 64), 16)
+    assert len(tiles) == len(boxes) == 4
+    assert len({job.request.seed.value for job in tiles if isinstance(job.request, GenerationRequest)}) == 1
+    (result,) = shop.runs.images(run)
+    assert (result.width, result.height, result.kind) == (96, 80, "image")
+    file = shop.gallery.path(result.id)
+    assert [path.name for path in (shop.outputs / "img2img-images").rglob("*.png")] == [file.name], "tiles are not kept"
+    assert "SD upscale overlap: 16, SD upscale upscaler: Lanczos, SD upscale scale factor: 2" in read_infotext(file)
+    whole, corner = array(Image.open(file)), array(shop.picture(tiles[0]))
+    # what only the first tile covers is that tile's, and where two overlap nothing is outside of both
+    assert (whole[:16, :32] == corner[:16, :32]).all()
+    other = array(shop.picture(tiles[1]))
+    left = boxes[1][0]
+    low = np.minimum(corner[:16, left:64], other[:16, : 64 - left]).astype(int)
+    high = np.maximum(corner[:16, left:64], other[:16, : 64 - left]).astype(int)
+    mixed = whole[:16, left:64].astype(int)
+    assert (mixed >= low - 1).all()
+    assert (mixed <= high + 1).all()
+
+
+def test_loopback_keeps_the_first_pictures_colours(shop: Workshop) -> None:
+    shop.settings[0] = replace(Settings(), img2img=Img2ImgSettings(color_correction=True), saving=Saving(save_before_color_correction=True))
+    start = shop.start(32, 32)
+    run = shop.played("Loopback", {"loops": 3}, small_request(init=Img2Img(image=start, denoising_strength=0.6)))
+    first = shop.inputs.open(start).convert("RGB")
+    for job in shop.jobs(run):
+        drawn = shop.picture(job, "before_color_correction")
+        assert (array(shop.picture(job)) == array(colour_matched(drawn, first))).all()
+        image = next(image for image in shop.gallery.for_job(job.id) if image.kind == "image")
+        assert "Final denoising strength: 0.5, Denoising curve: Linear" in image.infotext
+
+
+def test_poor_mans_outpainting_keeps_the_picture_and_adds_to_it(shop: Workshop) -> None:
+    start = shop.start(80, 72)
+    request = small_request(init=Img2Img(image=start, denoising_strength=0.8))
+    values = {"pixels": 16, "mask_blur": 0, "inpainting_fill": "fill", "direction": ["left", "down"]}
+    run = shop.played("Poor man's outpainting", values, request)
+    (job,) = shop.jobs(run)
+    made = array(shop.picture(job))
+    assert made.shape == (88, 96, 3)
+    # the mask fades over some pixels within the picture, on the sides that grew
+    kept = FEATHER + 4
+    assert (made[: 72 - kept, 16 + kept :] == array(shop.inputs.open(start))[: 72 - kept, kept:]).all()
+
+
+@pytest.mark.parametrize(
+    ("script", "values", "change", "sentence"),
+    [
+        ("SD upscale", {}, {"init": None}, "no script 'SD upscale' for txt2img"),
+        ("SD upscale", {"overlap": 64}, {"width": 64, "height": 64}, "overlap by half"),
+        ("SD upscale", {"scale_factor": 4, "overlap": 16}, {"width": 32, "height": 32, "batch_count": 50}, None),
+        ("SD upscale", {"upscaler_index": "dream"}, {"width": 256, "height": 256}, "no upscaler called"),
+        ("SD upscale", {}, {"inpaint": Inpaint(mask_alpha=True)}, "sub-tab img2img"),
+        ("Poor man's outpainting", {"direction": []}, {}, "at least one direction"),
+        ("Poor man's outpainting", {"direction": ["inwards"]}, {}, "must be one of left, right, up, down"),
+        ("Loopback", {}, {"inpaint": Inpaint(mask_alpha=True)}, "painted mask"),
+    ],
+)
+def test_what_a_script_cannot_do_is_said(
+    shop: Workshop, script: str, values: dict[str, Any], change: dict[str, Any], sentence: str | None
+) -> None:
+    request = replace(small_request(init=Img2Img(image=shop.start())), **change)
+    if sentence is None:
+        run = shop.runs.submit(script, "img2img", request, values)
+        while (ended := shop.runs.get(run.id)) is None or ended.active:
+            threading.Event().wait(0.05)
+        assert ended.state == "failed"
+        assert "tiles" in ended.error
+        return
+    with pytest.raises(InvalidRequest, match=sentence):
+        shop.runs.submit(script, "img2img" if request.init else "txt2img", request, values)
+
+
+def test_upscalers_may_be_named_by_their_position(shop: Workshop) -> None:
+    request = small_request(width=128, height=128, init=Img2Img(image=shop.start()))
+    run = shop.played("SD upscale", {"overlap": 0, "upscaler_index": "0", "scale_factor": 2}, request)
+    (tile,) = shop.jobs(run)
+    (result,) = shop.runs.images(run)
+    assert (result.width, result.height) == (48, 40), "the first one is None, which enlarges nothing"
+    assert fitted(shop.picture(tile), (48, 40), "just_resize").size == (48, 40)
+
+
+@pytest.mark.parametrize("animation", ["WebP", "GIF"])
+def test_a_filmstrip_leads_from_noise_to_the_picture(shop: Workshop, animation: str) -> None:
+    values = {"frames": 3, "animation": animation, "draw_legend": False, "duration": 100}
+    run = shop.played("Filmstrip", values, small_request(steps=5))
+    strip, moving, last = shop.runs.images(run)
+    (job,) = shop.jobs(run)
+    assert (strip.width, strip.height, last.job_id) == (4 * 32, 32, job.id)
+    pixels, finished = array(Image.open(shop.gallery.path(strip.id))), array(shop.picture(job))
+    parts = [pixels[:, start : start + 32].astype(int) for start in range(0, 128, 32)]
+    assert (parts[3] == finished).all()
+    assert (parts[2] == finished).all(), "the last step's prediction is the picture"
+    far = [float(np.abs(part - finished).mean()) for part in parts]
+    assert far[0] > far[1] > far[2]
+    file = Image.open(shop.gallery.path(moving.id))
+    assert file.format == animation.upper()
+    # equal frames are stored as one that is shown for longer
+    assert getattr(file, "n_frames", 1) >= 2
+    assert "Script: Filmstrip, Film frames: 3" in read_infotext(shop.gallery.path(moving.id))
+    # frames are neither among the outputs nor in the gallery
+    assert len(list((shop.outputs / "txt2img-images").rglob("*.*"))) == 1
+    assert {image.kind for image in shop.gallery.recent(50)} == {"image", "grid"}
+
+
+def test_a_film_of_what_the_network_sees_begins_with_noise(shop: Workshop) -> None:
+    start = shop.start(32, 32)
+    values = {"frames": 2, "animation": "None", "shown": "what the network sees"}
+    request = small_request(steps=6, init=Img2Img(image=start, denoising_strength=0.9))
+    seen = shop.played("Filmstrip", values, request)
+    expected = shop.played("Filmstrip", {**values, "shown": "what the network expects"}, request)
+    strips = [array(Image.open(shop.gallery.path(shop.runs.images(run)[0].id))) for run in (seen, expected)]
+    assert strips[0].shape == strips[1].shape
+    top = strips[0].shape[0] - 32
+    assert (strips[0][top:, :32] != strips[1][top:, :32]).any()
+    assert (strips[0][top:, -32:] == strips[1][top:, -32:]).all()
+
+
+def test_a_film_does_not_change_the_picture(shop: Workshop) -> None:
+    with_film = shop.played("Filmstrip", {"frames": 4}, small_request(steps=4))
+    plain = shop.queue.submit(small_request(steps=4))
+    while (job := shop.queue.get(plain.id)) is None or job.active:
+        threading.Event().wait(0.05)
+    (drawn,) = shop.jobs(with_film)
+    assert (array(shop.picture(drawn)) == array(shop.picture(job))).all()
