@@ -35,7 +35,7 @@ from modules.weights.scan import ModelCatalog
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "sheets"
 CELL = 96
-LABEL = 84
+LABEL = 124
 SIZE = 128
 
 Picture = npt.NDArray[np.uint8]
@@ -65,7 +65,7 @@ class Studio:
         base: dict[str, Any] = {"width": SIZE, "height": SIZE, "steps": 20, "cfg_scale": 5.0, "prompt": prompt}
         asked = GenerationRequest(**{**base, **request}, seed=Seed(value=seed) if isinstance(seed, int) else seed)
         plan = resolve(asked, settings or self.settings, self.catalog, random.Random(0))[0]
-        return np.asarray(self._engine.run(plan, PreviewOptions(enabled=False), Quiet())[0])
+        return np.asarray(self._engine.run(plan, PreviewOptions(enabled=False), Quiet())[0].image)
 
     def close(self) -> None:
         self._hashes.close()
@@ -159,7 +159,7 @@ def emphasis(studio: Studio) -> Sheet:
 def hires(studio: Studio) -> Sheet:
     """Twice the size, the same picture: nearer to the first pass (enlarged) than to another seed's."""
     modes = ("Latent", "Latent (nearest-exact)", "Lanczos", "Nearest")
-    strengths = [0.3, 0.5, 0.7]
+    strengths = [0.2, 0.3, 0.4]
     first, other = studio.draw("a cat on a sky blue background"), studio.draw("a cat on a sky blue background", seed=2)
     rows = [
         (mode, [studio.draw("a cat on a sky blue background", hires=HiresPass(upscaler=mode, denoising_strength=s)) for s in strengths])
@@ -234,8 +234,8 @@ def drawn(sheet: Sheet) -> Image.Image:
     for i, label in enumerate(sheet.columns):
         pen.text((LABEL + i * CELL + 2, 4), label[:17], "black", font)
     for j, (label, row) in enumerate(sheet.rows):
-        for line, words in enumerate(label.replace(" on ", "\non ").split("\n")):
-            pen.text((2, 24 + j * CELL + 14 * line), words[:16], "black", font)
+        for line, words in enumerate(label.replace(" on ", "\non ").replace(", ", ",\n").split("\n")):
+            pen.text((2, 24 + j * CELL + 14 * line), words[:21], "black", font)
         for i, picture in enumerate(row):
             cell = Image.fromarray(picture).resize((CELL - 2, CELL - 2), Image.Resampling.LANCZOS)
             image.paste(cell, (LABEL + i * CELL, 20 + j * CELL))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 from modules.families.base import Residency
 
@@ -32,8 +33,11 @@ SDXL_RGB_FACTORS = (
 PUBLISHED_FACTORS = {0.18215: SD1_RGB_FACTORS, 0.13025: SDXL_RGB_FACTORS}
 """By scaling factor: SD2 has SD1's autoencoder, SDXL its own of the same structure."""
 
-CHART_CELLS = 16
-"""The colour chart that another autoencoder's factors are fitted on has this many latents a side."""
+FITTED_ON = 24
+"""Another autoencoder's factors are fitted on what it decodes from latents of this side, as many as there are grades of softness."""
+
+SOFTNESSES = (2, 4, 8)
+"""How many latents apart the points of noise are that those are drawn through: a picture in the making is as soft as that."""
 
 
 DECODED_TILE = 64
@@ -111,14 +115,17 @@ class Autoencoder:
         published = PUBLISHED_FACTORS.get(self._scale)
         if published and tuple(config["block_out_channels"]) == (128, 256, 512, 512) and config["latent_channels"] == 4:
             return torch.tensor((*published, (0.0, 0.0, 0.0)))
-        chart = _colour_chart(CHART_CELLS)
-        latent = self.encode_mean(chart.repeat_interleave(self.factor, 1).repeat_interleave(self.factor, 2)).cpu()
-        rows = torch.cat((latent.flatten(1).T, torch.ones(CHART_CELLS**2, 1)), dim=1)
-        factors = torch.linalg.lstsq(rows, chart.flatten(1).T, driver="gelsd").solution
-        return factors if bool(torch.isfinite(factors).all()) else torch.zeros(latent.shape[0] + 1, 3)
+        latents = torch.stack([_soft_noise(config["latent_channels"], FITTED_ON, FITTED_ON // apart) for apart in SOFTNESSES])
+        pictures = [self._decode_in(latent.to(self._residency.device), torch.float32, tiled=False).clamp(-1, 1) for latent in latents]
+        means = avg_pool2d(torch.stack(pictures), self.factor).cpu()
+        rows = latents.transpose(0, 1).flatten(1).T
+        rows = torch.cat((rows, torch.ones(len(rows), 1)), dim=1)
+        factors = torch.linalg.lstsq(rows, means.transpose(0, 1).flatten(1).T, driver="gelsd").solution
+        return factors if bool(torch.isfinite(factors).all()) else torch.zeros(len(factors), 3)
 
 
-def _colour_chart(cells: int) -> Tensor:
-    """(3, cells, cells) in -1..1: patches of 2x2 cells in reproducible random colours, light and dark ones alike."""
-    colours = torch.rand((3, cells // 2, cells // 2), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return colours.repeat_interleave(2, 1).repeat_interleave(2, 2)
+def _soft_noise(channels: int, side: int, points: int) -> Tensor:
+    """(channels, side, side): reproducible noise through `points` x `points` points, with the spread that latents have."""
+    noise = torch.randn((1, channels, points, points), generator=torch.Generator().manual_seed(points))
+    soft = interpolate(noise, (side, side), mode="bicubic", align_corners=True)[0]
+    return soft / soft.std()

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from modules.domain.catalog import Catalog
+from modules.domain.checks import check
 from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.requests import GenerationRequest, HiresPass, Refiner, Seed
 
@@ -112,11 +113,11 @@ SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE = "Use same checkpoint", "Use same 
 NO_REFINER = "None"
 
 
-def to_refiner(values: Mapping[str, Any]) -> Refiner | None:
-    """The refiner that the form's `values` ask for."""
+def to_refiner(values: Mapping[str, Any]) -> Refiner:
+    """The refiner that the form's `values` ask for. Raises `InvalidRequest` where none is chosen."""
     checkpoint = str(values["refiner_checkpoint"] or NO_REFINER)
-    switch_at = number(values, "refiner_switch_at", "Refiner: switch at")
-    return None if checkpoint == NO_REFINER else Refiner(checkpoint=checkpoint, switch_at=switch_at)
+    check(checkpoint != NO_REFINER, "Refiner: choose a checkpoint, or take the tick away.")
+    return Refiner(checkpoint=checkpoint, switch_at=number(values, "refiner_switch_at", "Refiner: switch at"))
 
 
 def to_hires(values: Mapping[str, Any], catalog: Catalog) -> HiresPass:

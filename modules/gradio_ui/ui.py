@@ -13,9 +13,10 @@ from modules.domain.catalog import Catalog
 from modules.gradio_ui.bindings import DEFAULT_SIZE, Form, matching_size
 from modules.gradio_ui.generation import fill_js, remember_form, restore_form
 from modules.gradio_ui.notices import QUIET, Notices, Told
-from modules.gradio_ui.parts.hires import upscaler_choices
+from modules.gradio_ui.parts.hires import checkpoint_choices, upscaler_choices
 from modules.gradio_ui.parts.quicksettings import quicksettings
-from modules.gradio_ui.parts.scripts import upscaler_lists, upscaler_updates
+from modules.gradio_ui.parts.refiner import refiner_choices
+from modules.gradio_ui.parts.scripts import script_upscaler_fields
 from modules.gradio_ui.tabs.extras import extras_tab, extras_upscaler_choices
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
@@ -76,15 +77,28 @@ def _storing(context: AppContext, key: str) -> Callable[[Any], list[Any]]:
 
 
 def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any], forms: list[Form], refresh: gr.Button) -> None:
-    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], *_upscaler_lists(forms)]
+    listed = [quick["sd_model_checkpoint"], quick["sd_vae"], *(control for form in forms for control, _ in _offers(form))]
 
     def look_again() -> Told:
         catalog = context.catalog.refresh()
         found = f"{len(catalog.checkpoints)} checkpoints, {len(catalog.vaes)} VAEs and {len(catalog.upscalers)} upscaler models found."
         updates = [control_update(key, context.settings.current, catalog) for key in ("sd_model_checkpoint", "sd_vae")]
-        return Told([*updates, *_upscaler_updates(catalog)], [found])
+        return Told([*updates, *(offer(catalog) for form in forms for _, offer in _offers(form))], [found])
 
     notices.on(refresh.click, look_again, None, listed)
+
+
+def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
+    """The form's dropdowns that offer files, each with what updates it for files that came or went."""
+    offers = {
+        "hr_upscaler": upscaler_choices,
+        "hr_checkpoint": checkpoint_choices,
+        "refiner_checkpoint": refiner_choices,
+        "upscaler_1": extras_upscaler_choices,
+        "upscaler_2": extras_upscaler_choices,
+        **dict.fromkeys(script_upscaler_fields(), extras_upscaler_choices),
+    }
+    return [(form[name], offer) for name, offer in offers.items() if name in form]
 
 
 def _wire_load(
@@ -92,7 +106,7 @@ def _wire_load(
 ) -> None:
     """Blocks are built once, pages are opened often: each opening gets the settings, files and defaults of that moment."""
     builtin = {elem_id: value for form in forms for elem_id, value in form.initial().items()}
-    upscalers = _upscaler_lists(forms)
+    offers = [offer for form in forms for offer in _offers(form)]
 
     def fresh() -> Told:
         settings, catalog = context.settings.current, context.catalog.snapshot()
@@ -107,22 +121,14 @@ def _wire_load(
         options = [control_update(key, settings, catalog) for key in tab.controls]
         shown = json.dumps({elem_id: known[elem_id] for form in forms for elem_id in form.elem_ids})
         bar = quick_updates(context, quick)
-        return Told([*bar, *options, context.settings.version, shown, *_upscaler_updates(catalog)], problems)
+        return Told([*bar, *options, context.settings.version, shown, *(offer(catalog) for _, offer in offers)], problems)
 
     defaults = gr.Textbox(visible="hidden", elem_id="form_defaults", label="Defaults")
-    loaded = notices.on(demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, *upscalers])
+    loaded = notices.on(
+        demo.load, fresh, None, [*quick.values(), *tab.controls.values(), tab.version, defaults, *(each for each, _ in offers)]
+    )
     for form in forms:
         loaded.then(None, [defaults, *form.components], form.components, js=fill_js(form), **QUIET)
-
-
-def _upscaler_lists(forms: list[Form]) -> list[Any]:
-    """The dropdowns that list upscalers, in the order of `_upscaler_updates`."""
-    own = [form[name] for form in forms for name in ("hr_upscaler", "upscaler_1", "upscaler_2") if name in form]
-    return [*own, *upscaler_lists(forms)]
-
-
-def _upscaler_updates(catalog: Catalog) -> list[object]:
-    return [upscaler_choices(catalog), *extras_upscaler_choices(catalog), *upscaler_updates(catalog)]
 
 
 def _native_size(context: AppContext) -> dict[str, int]:

@@ -17,6 +17,7 @@ _NEGATIVE = "Negative prompt:"
 _KEY = re.compile(r"([\w \-/]+)(:\s*)?")
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _BRACKET = re.compile(r"(?<!\\)[(\[]")
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _MIN_FIELDS = 3
 """A last line with fewer fields than this is part of the prompt."""
 
@@ -118,24 +119,14 @@ def _fields(line: str) -> Iterator[tuple[str, str]]:
             continue
         start, end = position, -1
         if closed and line.startswith('"', start):
-            end = _string_end(line, start)
+            string = _STRING.match(line, start)
             # What never closes here closes nowhere further on.
-            closed = end >= 0
+            closed, end = string is not None, string.end() if string else -1
         if end < 0 or (end < length and line[end] != ","):
             comma = line.find(",", start)
             end = comma if comma >= 0 else length
         yield key, line[start:end]
         position = end + 1
-
-
-def _string_end(line: str, start: int) -> int:
-    """Where the JSON string that starts at `start` ends (after its quotation mark), or -1."""
-    position = start + 1
-    while position < len(line):
-        if line[position] == '"':
-            return position + 1
-        position += 2 if line[position] == "\\" else 1
-    return -1
 
 
 def _with_defaults(found: dict[str, str]) -> dict[str, str]:

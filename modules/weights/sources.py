@@ -30,6 +30,9 @@ FOLDER_PARTS = {
 }
 """The parts of a diffusers folder that are read, and what their weights' files are called."""
 
+_MAPPED_ANEW = 1 << 30
+"""After so many bytes a file is mapped anew, so that reading 7 GB takes the memory of what is made of them and not of both."""
+
 OPTIONAL_PARTS = ("text_encoder", "text_encoder_2")
 
 _OLD_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9"
@@ -71,17 +74,29 @@ def open_source(path: Path, file_format: str) -> Generator[WeightSource]:
 class _Safetensors:
     def __init__(self, path: Path, config: Config, stack: ExitStack) -> None:
         self.shapes: Shapes = {name: entry.shape for name, entry in read_header(path).items()}
-        try:
-            self._file = stack.enter_context(safe_open(str(path), framework="pt", device="cpu"))
-        except SafetensorError as error:
-            raise ModelLoadError(f"it is damaged ({error})") from error
+        self._path = path
+        self._stack = stack.enter_context(ExitStack())
+        self._file = self._map()
+        self._read = 0
         self.config = {**config, METADATA: self._file.metadata() or {}}
 
     def tensor(self, name: str) -> Tensor:
+        # the pages of a map that were read count as our memory for as long as it is open
+        if self._read > _MAPPED_ANEW:
+            self._stack.close()
+            self._file, self._read = self._map(), 0
         try:
-            return self._file.get_tensor(name)
+            tensor = self._file.get_tensor(name)
         except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
             raise ModelLoadError(f"its tensor {name!r} can't be read ({error})") from error
+        self._read += tensor.nbytes
+        return tensor
+
+    def _map(self) -> Any:
+        try:
+            return self._stack.enter_context(safe_open(str(self._path), framework="pt", device="cpu"))
+        except SafetensorError as error:
+            raise ModelLoadError(f"it is damaged ({error})") from error
 
 
 class _Pickled:

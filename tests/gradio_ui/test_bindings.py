@@ -72,6 +72,13 @@ def test_a_wrong_value_names_its_control(name: str, value: object, words: str) -
         to_request({**FORM, name: value}, CATALOG)
 
 
+def test_a_refiner_without_a_checkpoint_is_refused_rather_than_left_out() -> None:
+    chosen = {**FORM, "enable_refiner": True, "refiner_checkpoint": "None", "refiner_switch_at": 0.8}
+    with pytest.raises(InvalidRequest, match="choose a checkpoint"):
+        to_request(chosen, CATALOG)
+    assert to_request({**chosen, "enable_refiner": False}, CATALOG).refiner is None
+
+
 def test_an_infotext_fills_the_form() -> None:
     text = (
         "a cat, (fluffy:1.2)\nNegative prompt: dog\nSteps: 9, Sampler: DPM++ 2M Karras, CFG scale: 6.5, Seed: 965400086, Size: 512x768, "

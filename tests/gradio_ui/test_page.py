@@ -163,6 +163,26 @@ def test_interrupt_stops_the_job_and_the_next_one_works(page: Page) -> None:
     generate(page)
 
 
+def test_all_that_wait_are_cancelled_with_one_click_and_what_is_drawn_goes_on(page: Page) -> None:
+    _quick_form(page, "being drawn", steps=150)
+    fill(page, "txt2img_batch_count", 8)
+    page.click("#txt2img_generate")
+    page.wait_for_function("() => webui.busy()")
+    for number in (1, 2, 3):
+        fill(page, "txt2img_prompt", f"waits {number}")
+        page.wait_for_timeout(300)
+        page.click("#txt2img_generate")
+        page.wait_for_function("(n) => [...webui.jobs.values()].filter((job) => job.prompt.startsWith('waits')).length === n", arg=number)
+    page.locator("#txt2img_queue summary").click()
+    page.locator("#txt2img_queue").get_by_text("Cancel all that wait").click()
+    states = "[...webui.jobs.values()].filter((job) => job.prompt.startsWith('{}')).map((job) => job.state).join()"
+    page.wait_for_function(f"() => {states.format('waits')} === 'cancelled,cancelled,cancelled'")
+    assert page.evaluate(f"() => {states.format('being drawn')}") == "running"
+    page.keyboard.press("Escape")
+    page.wait_for_function("() => !webui.busy()", timeout=20_000)
+    fill(page, "txt2img_batch_count", 1)
+
+
 def test_clicking_again_queues_and_a_waiting_job_can_be_cancelled(page: Page) -> None:
     _quick_form(page, "first in line", steps=150)
     fill(page, "txt2img_batch_count", 4)

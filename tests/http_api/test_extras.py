@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
+import time
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from modules.domain.extras import ExtrasRequest
 from modules.imaging.files import encode_image, read_infotext
 from tests.http_api.front import Front, picture
 
@@ -114,3 +117,27 @@ def test_as_a_job_of_its_own_it_is_kept(shared: Front):
     assert list(shared.context.paths.outputs.glob("extras-images/**/*.png"))
     assert shared.client.post("/api/v1/jobs", json={**body, "txt2img": {"prompt": "draw"}}).status_code == 422
     assert shared.get("progress")["progress"] == 0
+
+
+def test_a_waiting_batch_that_is_cancelled_says_so_and_leaves_nothing_behind(own: Front):
+    """Behind a slow job both wait; the client's own connection is another one than that which cancels."""
+    slow = own.client.post("/api/v1/jobs", json={"txt2img": {"prompt": "slow", "steps": 150, "n_iter": 20}}).json()
+    files = [{"data": picture(), "name": f"{number}.png"} for number in range(2)]
+
+    def cancel_all() -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            waiting = [job for job in own.context.queue.list(active_only=True) if isinstance(job.request, ExtrasRequest)]
+            if len(waiting) == 2:
+                for job in waiting:
+                    own.context.queue.interrupt(job.id)
+                return
+            time.sleep(0.01)
+
+    other = threading.Thread(target=cancel_all)
+    other.start()
+    problem = own.post("extra-batch-images", {"imageList": files, "upscaler_1": "Lanczos"}, 409)
+    other.join()
+    assert "interrupted" in problem["errors"]
+    own.context.queue.interrupt(slow["id"])
+    assert own.post("extra-single-image", {"image": picture(), "upscaler_1": "Lanczos"})["image"]

@@ -155,3 +155,12 @@ def test_a_checkpoint_that_says_v_in_all_ways(tmp_path: Path, tiny: TinyFamilyMo
     for info, stretched in ((marked, True), (noted, False)):
         with ModelManager(CPU).acquire(ModelSpec(checkpoint=info)) as model:
             assert model.facts.prediction == "v" and (model.sigmas[-1] > 4000) == stretched
+
+
+def test_a_file_that_is_mapped_anew_while_it_is_read_gives_the_same_model(
+    tmp_path: Path, tiny: TinyFamilyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = write_checkpoint(tmp_path, "large", model=tiny)
+    whole = predicted(info)
+    monkeypatch.setattr("modules.weights.sources._MAPPED_ANEW", 1000)
+    assert torch.equal(predicted(info), whole)

@@ -29,6 +29,11 @@ def upscaler_choices(catalog: Catalog) -> object:
     return gr.Dropdown(choices=list(catalog.hires_upscalers))
 
 
+def checkpoint_choices(catalog: Catalog) -> object:
+    """The same of the dropdown "Checkpoint"."""
+    return gr.Dropdown(choices=[SAME_CHECKPOINT, *(row.title for row in catalog.checkpoints)])
+
+
 def _how(form: Form, catalog: Catalog) -> None:
     with gr.Row(elem_id=form.elem_id("hires_fix_row1")):
         labels, first = list(catalog.hires_upscalers), LATENT_UPSCALERS[0]

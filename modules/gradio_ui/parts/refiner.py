@@ -46,5 +46,10 @@ def refiner_controls(form: Form, catalog: Catalog) -> None:
     wanted.change(_shown, wanted, body, queue=False, show_progress="hidden", api_visibility="private")
 
 
+def refiner_choices(catalog: Catalog) -> object:
+    """The update of the dropdown "Checkpoint" for files that came or went; what is chosen stays."""
+    return gr.Dropdown(choices=[NO_REFINER, *(row.title for row in catalog.checkpoints)])
+
+
 def _shown(wanted: bool) -> object:
     return gr.Row(visible=bool(wanted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
-from modules.domain.catalog import Catalog
 from modules.domain.errors import InvalidRequest
 from modules.gradio_ui.bindings import Form
 from modules.gradio_ui.notices import QUIET, Notices
@@ -81,18 +80,8 @@ def field_name(script: Script, control: Control) -> str:
     return f"script_{script.slug}_{control.name}"
 
 
-def upscaler_lists(forms: Iterable[Form]) -> list[Any]:
-    """The dropdowns of scripts that list the catalogue's upscalers, in the order of `upscaler_updates`."""
-    known = list(forms)
-    return [form[name] for name in _upscaler_fields() for form in known if name in form]
-
-
-def upscaler_updates(catalog: Catalog) -> list[object]:
-    """What those list at this moment; what is chosen stays. Each is on one tab."""
-    return [gr.Dropdown(choices=list(catalog.extras_upscalers)) for _ in _upscaler_fields()]
-
-
-def _upscaler_fields() -> list[str]:
+def script_upscaler_fields() -> list[str]:
+    """The names, in their form, of the dropdowns of scripts that list the catalogue's upscalers."""
     return [field_name(script, control) for script in SCRIPTS for control in script.controls if control.choices == (UPSCALERS,)]
 
 

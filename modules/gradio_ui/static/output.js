@@ -252,6 +252,10 @@
         item.append(this.act('✕', 'Cancel', `internal/jobs/${job.id}/interrupt`));
         return item;
       }));
+      const all = document.createElement('li');
+      all.className = 'queue-all';
+      all.append(this.act('✕ Cancel all that wait', 'Cancel all jobs but the one that is being drawn', 'internal/jobs/clear'));
+      box.querySelector('ol').append(all);
     }
 
     act(text, title, url) {

@@ -59,9 +59,9 @@ def extras_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Form:
     return form
 
 
-def extras_upscaler_choices(catalog: Catalog) -> list[object]:
-    """The updates of both dropdowns for files that came or went; what is chosen stays."""
-    return [gr.Dropdown(choices=list(catalog.extras_upscalers)) for _ in range(2)]
+def extras_upscaler_choices(catalog: Catalog) -> object:
+    """The update of either dropdown for files that came or went; what is chosen stays."""
+    return gr.Dropdown(choices=list(catalog.extras_upscalers))
 
 
 def _page_shown(request: gr.Request) -> Any:
