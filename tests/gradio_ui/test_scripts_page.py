@@ -177,3 +177,12 @@ def test_a_filmstrip_moves(page: Page, outputs: Path) -> None:
     assert Image.open(strip).width == 5 * 64
     assert getattr(Image.open(moving), "n_frames", 1) > 1
     expect(page.locator("#txt2img_results .thumbs button")).to_have_count(3)
+
+
+def test_defaults_that_arrive_late_leave_a_chosen_script_alone(page: Page) -> None:
+    _pick(page, "Prompt matrix", "script_txt2img_prompt_matrix_put_at_start")
+    ids = ["txt2img_script_list", "txt2img_script_prompt_matrix_put_at_start", "img2img_script_list"]
+    late = page.evaluate(
+        "ids => webui.form.fill('txt2img', ids, JSON.stringify(Object.fromEntries(ids.map((id) => [id, 'late']))), ['a', 'b', 'c'])", ids
+    )
+    assert late == ["a", "b", "late"]

@@ -17,13 +17,19 @@ webui.form = (() => {
     }, true);
   }
 
+  // The controls of scripts have A1111's ids, which don't begin with the tab's: their container stands for all of them.
+  function isTouched(id) {
+    const tab = id.split('_')[0];
+    return touched.has(id) || (id.startsWith(`${tab}_script_`) && touched.has(`${tab}_script_container`));
+  }
+
   // At once, without asking the server: what this browser remembers, where it is still a valid choice. `values` is what the form shows.
   function restore(tab, ids, choices, values) {
     const stored = read(tab);
     const isGood = (id) => !choices[id] || Array.isArray(stored[id]) || choices[id].includes(stored[id]);
     const merged = values.map((value, i) => {
       const id = ids[i];
-      return touched.has(id) || stored[id] === undefined || stored[id] === null || !isGood(id) ? value : stored[id];
+      return isTouched(id) || stored[id] === undefined || stored[id] === null || !isGood(id) ? value : stored[id];
     });
     restored.add(tab);
     if (Object.keys(stored).length) remembered.add(tab);
@@ -35,7 +41,7 @@ webui.form = (() => {
   function fill(tab, ids, defaults, values) {
     if (remembered.has(tab)) return values;
     const known = JSON.parse(defaults || '{}');
-    return values.map((value, i) => (touched.has(ids[i]) || !(ids[i] in known) ? value : known[ids[i]]));
+    return values.map((value, i) => (isTouched(ids[i]) || !(ids[i] in known) ? value : known[ids[i]]));
   }
 
   function remember(tab, ids, values) {
