@@ -178,3 +178,20 @@ def test_sub_grids_sub_images_and_what_the_grid_says(tmp_path: Path) -> None:
         fixed = text.split("Fixed Z Values: ")[1].strip('"').split(", ")
         assert fixed[1] == "5"
         assert fixed[0] != "-1"
+
+
+def test_a_loopback_goes_on_after_a_restart_from_its_last_pass(tmp_path: Path) -> None:
+    with office(tmp_path, script=SLOW) as made:
+        start = made.inputs.put_picture(Image.new("RGB", (64, 64), "red")).id
+        run = made.submit("Loopback", {"loops": 4}, tab="img2img", init=Img2Img(image=start), width=64, height=64)
+        assert made.runs.progress(made.run(run)).total in (0, 4)
+        made.wait_for(lambda: made.runs.progress(made.run(run)).done >= 2)
+        before = [job.id for job in made.jobs(run)]
+    with office(tmp_path) as again:
+        run = again.wait(run)
+        assert run.state == "done"
+        jobs = again.jobs(run)
+        assert [job.id for job in jobs][: len(before)] == before
+        assert len(jobs) == len(again.house.queue.list()) == 4
+        assert [job.request.seed.value - jobs[0].request.seed.value for job in jobs] == [0, 1, 2, 3]
+        assert len(grids(again, run)) == 1

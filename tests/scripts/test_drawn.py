@@ -261,3 +261,21 @@ def test_a_film_does_not_change_the_picture(shop: Workshop) -> None:
         threading.Event().wait(0.05)
     (drawn,) = shop.jobs(with_film)
     assert (array(shop.picture(drawn)) == array(shop.picture(job))).all()
+
+
+def test_loopback_draws_anew_only_what_is_masked(shop: Workshop) -> None:
+    start = shop.start(32, 32)
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (0, 0, 16, 32))
+    inpaint = Inpaint(mask=shop.inputs.put_picture(mask.convert("RGB")).id, mask_blur_x=0, mask_blur_y=0, content="fill")
+    run = shop.played("Loopback", {"loops": 2}, small_request(init=Img2Img(image=start, denoising_strength=0.9), inpaint=inpaint))
+    source = array(shop.inputs.open(start))
+    contents: list[str] = []
+    for job in shop.jobs(run):
+        made = array(shop.picture(job))
+        assert (made[:, 16:] == source[:, 16:]).all()
+        assert (made[:, :16] != source[:, :16]).any()
+        assert isinstance(job.request, GenerationRequest)
+        assert job.request.inpaint is not None
+        contents.append(job.request.inpaint.content)
+    assert contents == ["fill", "original"]
