@@ -29,8 +29,9 @@ body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; color-scheme: light
 table { border-collapse: collapse; margin-bottom: 2rem; }
 th, td { padding: 4px; text-align: center; font-weight: 500; vertical-align: middle; }
 td { border: 1px solid #8885; min-width: 64px; height: 64px; }
-img { display: block; max-width: 100%; }
-pre { white-space: pre-wrap; text-align: left; max-width: 384px; font-size: 12px; }
+summary { list-style: none; cursor: pointer; }
+img { display: block; max-width: 100%; margin: 0 auto; }
+pre { white-space: pre-wrap; text-align: left; max-width: 240px; margin: 4px auto 0; font-size: 12px; }
 """
 
 Find = Callable[[str], SavedImage | None]
