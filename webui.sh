@@ -113,7 +113,8 @@ case "${1:-}" in
         shift
         install test "$here/requirements.txt" "$here/requirements-dev.txt"
         cd "$here"
-        exec "$python" -m pytest "$@"
+        # Two processes: the tests wait a good deal, for browsers and for programs to start. -n 0 for one.
+        exec "$python" -m pytest -n 2 --dist loadgroup "$@"
         ;;
     --install-only)
         install run "$here/requirements.txt"

@@ -26,8 +26,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser's tests come last: the event loop that Playwright leaves in this thread is in the way of tests with one of their own."""
-    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+    """The browser's tests come last: the event loop that Playwright leaves in this thread is in the way of tests with one of their own.
+
+    Where several processes share the tests, a file's go to one of them, for what their fixtures start; its browser tests count as another's.
+    """
+    items.sort(key=_needs_browser)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.name}{':browser' if _needs_browser(item) else ''}"))
+
+
+def _needs_browser(item: pytest.Item) -> bool:
+    return "browser" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")

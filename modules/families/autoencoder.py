@@ -118,10 +118,11 @@ class Autoencoder:
         latents = torch.stack([_soft_noise(config["latent_channels"], FITTED_ON, FITTED_ON // apart) for apart in SOFTNESSES])
         pictures = [self._decode_in(latent.to(self._residency.device), torch.float32, tiled=False).clamp(-1, 1) for latent in latents]
         means = avg_pool2d(torch.stack(pictures), self.factor).cpu()
+        if not bool(torch.isfinite(means).all()):
+            return torch.zeros(latents.shape[1] + 1, 3)
         rows = latents.transpose(0, 1).flatten(1).T
         rows = torch.cat((rows, torch.ones(len(rows), 1)), dim=1)
-        factors = torch.linalg.lstsq(rows, means.transpose(0, 1).flatten(1).T, driver="gelsd").solution
-        return factors if bool(torch.isfinite(factors).all()) else torch.zeros(len(factors), 3)
+        return torch.linalg.lstsq(rows, means.transpose(0, 1).flatten(1).T, driver="gelsd").solution
 
 
 def _soft_noise(channels: int, side: int, points: int) -> Tensor:

@@ -103,7 +103,7 @@ def test_install_only_stops_there(house: House):
 def test_test_installs_more_and_hands_pytest_its_arguments(house: House):
     calls = house.run("test", "-k", "a or b")[2]
     assert calls[-2].endswith("requirements-dev.txt")
-    assert calls[-1] == "-m pytest -k a or b"
+    assert calls[-1] == "-m pytest -n 2 --dist loadgroup -k a or b"
 
 
 @pytest.mark.parametrize("environ", [{"FAKE_VERSION": "old"}, {"PYTHON": "/nowhere/python"}])

@@ -237,7 +237,10 @@
       const box = this.part('.queue');
       const waiting = active();
       box.hidden = waiting.length < 2;
-      if (box.hidden) return;
+      // A list that is made anew at every step takes the buttons away from under the pointer.
+      const written = JSON.stringify(waiting.map((job) => [job.id, job.state, job.run && Boolean(webui.runs.get(job.run))]));
+      if (box.hidden || box.dataset.written === written) return;
+      box.dataset.written = written;
       box.querySelector('summary').textContent = `Queue: ${waiting.length} jobs`;
       box.querySelector('ol').replaceChildren(...waiting.map((job) => {
         const item = document.createElement('li');
