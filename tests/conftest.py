@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=_needs_browser)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.name}{':browser' if _needs_browser(item) else ''}"))
+        group = f"{item.path.parent.name}/{item.path.name}"
+        item.add_marker(pytest.mark.xdist_group(f"{group}:browser" if _needs_browser(item) else group))
 
 
 def _needs_browser(item: pytest.Item) -> bool:
