@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The browser's tests come last: the event loop that Playwright leaves in this thread is in the way of tests with one of their own.
 
-    Where several processes share the tests, a file's go to one of them, for what their fixtures start; its browser tests count as another's.
+    Where several processes share the tests, a file's go to one of them, for what their fixtures start; its browser tests are as another
+    file's.
     """
     items.sort(key=_needs_browser)
     for item in items:
