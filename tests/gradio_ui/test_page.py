@@ -156,7 +156,7 @@ def test_interrupt_stops_the_job_and_the_next_one_works(page: Page) -> None:
     page.click("#txt2img_generate")
     page.wait_for_function("() => document.querySelector('#txt2img_progress').textContent.includes('step')", timeout=60_000)
     page.click("#txt2img_interrupt")
-    page.wait_for_function("() => !webui.busy()", timeout=20_000)
+    page.wait_for_function("() => !webui.busy()", timeout=60_000)
     expect(page.locator("#html_log_txt2img")).to_contain_text("interrupted")
     fill(page, "txt2img_batch_count", 1)
     fill(page, "txt2img_steps", 2)
@@ -179,7 +179,7 @@ def test_all_that_wait_are_cancelled_with_one_click_and_what_is_drawn_goes_on(pa
     page.wait_for_function(f"() => {states.format('waits')} === 'cancelled,cancelled,cancelled'")
     assert page.evaluate(f"() => {states.format('being drawn')}") == "running"
     page.keyboard.press("Escape")
-    page.wait_for_function("() => !webui.busy()", timeout=20_000)
+    page.wait_for_function("() => !webui.busy()", timeout=60_000)
     fill(page, "txt2img_batch_count", 1)
 
 
@@ -196,7 +196,7 @@ def test_clicking_again_queues_and_a_waiting_job_can_be_cancelled(page: Page) ->
     page.locator("#txt2img_queue li", has_text="second in line").get_by_title("Cancel").click()
     page.wait_for_function("() => [...webui.jobs.values()].some((job) => job.prompt === 'second in line' && job.state === 'cancelled')")
     page.keyboard.press("Escape")
-    page.wait_for_function("() => !webui.busy()", timeout=20_000)
+    page.wait_for_function("() => !webui.busy()", timeout=60_000)
     fill(page, "txt2img_batch_count", 1)
 
 

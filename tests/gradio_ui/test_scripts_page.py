@@ -31,10 +31,11 @@ def _pick(page: Page, script: str, first: str, tab: str = "txt2img") -> None:
 
 
 def _run(page: Page, tab: str = "txt2img") -> None:
-    """Press Generate and wait for the run's end."""
+    """Press Generate and wait for the run's end; a short one may be over before anybody could see it run."""
+    known = page.evaluate("() => webui.runs.all().map((run) => run.id)")
     page.click(f"#{tab}_generate")
-    page.wait_for_function("() => webui.busy()", timeout=60_000)
-    page.wait_for_function("() => !webui.busy()", timeout=180_000)
+    ended = "webui.runs.all().some((run) => !known.includes(run.id) && !run.active)"
+    page.wait_for_function(f"known => {ended} && !webui.busy()", arg=known, timeout=180_000)
 
 
 def _grids(outputs: Path) -> list[Path]:
@@ -68,7 +69,7 @@ def test_a_prompt_matrix_ends_as_a_grid_on_the_disk(page: Page, webui: WebUI, ou
 
 def test_pausing_reloading_and_going_on(page: Page, outputs: Path) -> None:
     before = len(_grids(outputs))
-    _small(page, "a cat|one|two|three", steps=30)
+    _small(page, "a cat|one|two|three", steps=60)
     _pick(page, "Prompt matrix", "script_txt2img_prompt_matrix_put_at_start")
     page.click("#txt2img_generate")
     page.locator("#txt2img_results .run-pause").click()

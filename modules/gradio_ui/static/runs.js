@@ -120,5 +120,5 @@ webui.runs = (() => {
     return element('td', '', button);
   }
 
-  return {take, put, addImage, active, of, renderTools, renderSheet, get: (id) => runs.get(id)};
+  return {take, put, addImage, active, of, renderTools, renderSheet, get: (id) => runs.get(id), all: () => [...runs.values()]};
 })();
