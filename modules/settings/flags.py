@@ -154,23 +154,27 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Flags:
 def paths(flags: Flags) -> Paths:
     """Where everything lies. A folder flag for checkpoints, VAEs, LoRAs or upscalers adds a folder, as in A1111.
 
-    With --data-dir alone the checkpoints that came with the program stay on offer; --models-dir replaces them.
+    With --data-dir alone the models that came with the program stay on offer; --models-dir replaces them.
     """
     data = _absolute(flags.data_dir or INSTALL)
     models = _absolute(flags.models_dir or data / "models")
-    shipped = INSTALL / "models" / "Stable-diffusion"
-    checkpoints = [models / "Stable-diffusion", *map(_absolute, flags.ckpt_dirs)]
-    if flags.models_dir is None and shipped not in checkpoints:
-        checkpoints.append(shipped)
+    embeddings = _absolute(flags.embeddings_dir or data / "embeddings")
+
+    def shipped(own: list[Path], name: str) -> tuple[Path, ...]:
+        """The folders, and the program's own of that name where no flag replaces it."""
+        return tuple(dict.fromkeys([*own, INSTALL / "models" / name] if flags.models_dir is None else own))
+
+    with_shipped_words = flags.models_dir is None and flags.embeddings_dir is None and embeddings != INSTALL / "embeddings"
     return Paths(
         data=data,
         models=models,
-        checkpoints=tuple(checkpoints),
+        checkpoints=shipped([models / "Stable-diffusion", *map(_absolute, flags.ckpt_dirs)], "Stable-diffusion"),
         vaes=(models / "VAE", *map(_absolute, flags.vae_dirs)),
-        loras=(models / "Lora", *map(_absolute, flags.lora_dirs)),
-        embeddings=_absolute(flags.embeddings_dir or data / "embeddings"),
+        loras=shipped([models / "Lora", *map(_absolute, flags.lora_dirs)], "Lora"),
+        embeddings=embeddings,
+        more_embeddings=(INSTALL / "embeddings",) if with_shipped_words else (),
         outputs=data / "outputs",
-        upscalers=(*(models / name for name in UPSCALER_FOLDERS), *map(_absolute, flags.upscaler_dirs)),
+        upscalers=shipped([*(models / name for name in UPSCALER_FOLDERS), *map(_absolute, flags.upscaler_dirs)], "ESRGAN"),
     )
 
 

@@ -26,6 +26,8 @@ class Paths:
     embeddings: Path
     outputs: Path
     upscalers: tuple[Path, ...] = ()
+    more_embeddings: tuple[Path, ...] = ()
+    """Where else embeddings are looked for."""
 
     @property
     def config_file(self) -> Path:

@@ -45,7 +45,7 @@ class ModelCatalog:
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self._snapshot: Catalog | None = None
-        self._networks = NetworkFolders(paths.loras, paths.embeddings)
+        self._networks = NetworkFolders(paths.loras, (paths.embeddings, *paths.more_embeddings))
         self._native_sizes: dict[tuple[str, int], int | None] = {}
         self._listeners: list[Callable[[Catalog], None]] = []
         self._work = threading.Event()

@@ -40,9 +40,9 @@ class _Facts:
 class NetworkFolders:
     """The folders of both kinds. Facts that were read once are kept for as long as their file stays what it is."""
 
-    def __init__(self, loras: Sequence[Path], embeddings: Path) -> None:
+    def __init__(self, loras: Sequence[Path], embeddings: Sequence[Path]) -> None:
         self._lora_roots = tuple(loras)
-        self._embedding_roots = (embeddings,)
+        self._embedding_roots = tuple(embeddings)
         self._facts: dict[tuple[str, int, int], _Facts] = {}
         self._pictures: dict[tuple[str, int, int], str | None] = {}
 

@@ -48,7 +48,7 @@ def test_the_routes_tell_what_there_is(client: TestClient) -> None:
     assert cards["ink.safetensors"]["insert"] == "<lora:ink:1>"
     assert cards["a/twin.safetensors"]["insert"] == "<lora:a/twin:1>" and cards["a/twin.safetensors"]["label"] == "twin"
     assert cards["odd: name.safetensors"]["insert"] == ""
-    assert [card["insert"] for card in client.get("/internal/networks/embeddings").json()["cards"]] == ["my-style"]
+    assert [card["insert"] for card in client.get("/internal/networks/embeddings").json()["cards"]] == ["my-style", "starter-taxi"]
     assert client.get("/internal/networks/others").status_code == 404
 
 
@@ -66,7 +66,7 @@ def test_previews_are_served_by_name_and_nothing_else_is(client: TestClient) -> 
 def test_new_files_show_after_a_refresh(client: TestClient, tmp_path: Path) -> None:
     write_lora(tmp_path / "models" / "Lora", "new", lora_tensors(tiny_model()))
     before = len(client.get("/internal/networks/loras").json()["cards"])
-    assert client.post("/internal/networks/refresh").json() == {"loras": before + 1, "embeddings": 1}
+    assert client.post("/internal/networks/refresh").json() == {"loras": before + 1, "embeddings": 2}
     assert len(client.get("/internal/networks/loras").json()["cards"]) == before + 1
 
 
@@ -77,7 +77,8 @@ def test_a_click_puts_a_card_into_the_prompt_and_another_takes_it_out(page: Page
     page.get_by_role("tab", name="Lora").first.click()
     panel = page.locator(".network-cards[data-kind=loras]")
     panel.locator(".cards-refresh").click()
-    expect(panel.locator(".cards-grid button")).to_have_count(5)
+    # five of its own and the program's
+    expect(panel.locator(".cards-grid button")).to_have_count(6)
     panel.locator(".cards-search").fill("ink")
     card = panel.locator(".cards-grid button")
     expect(card).to_have_count(1)
@@ -89,7 +90,7 @@ def test_a_click_puts_a_card_into_the_prompt_and_another_takes_it_out(page: Page
     assert value_of(page, "txt2img_prompt") == "a cat"
     page.locator("#txt2img_neg_prompt textarea").fill("fog")
     page.get_by_role("tab", name="Textual Inversion").first.click()
-    page.locator(".network-cards[data-kind=embeddings] .cards-grid button").click()
+    page.locator(".network-cards[data-kind=embeddings] .cards-grid button", has_text="my-style").click()
     assert value_of(page, "txt2img_neg_prompt") == "fog my-style"
     page.get_by_role("tab", name="Generation").first.click()
     expect(page.locator("#txt2img_steps")).to_be_visible()

@@ -138,6 +138,12 @@ def test_a_data_folder_keeps_the_shipped_checkpoints_and_a_models_folder_replace
     where = paths(Flags(data_dir=tmp_path, ckpt_dirs=(Path("/more"),)))
     assert where.checkpoints == (tmp_path / "models" / "Stable-diffusion", Path("/more"), shipped)
     assert where.vaes == (tmp_path / "models" / "VAE",)
+    assert where.loras == (tmp_path / "models" / "Lora", INSTALL / "models" / "Lora")
+    assert where.upscalers[-1] == INSTALL / "models" / "ESRGAN"
+    assert where.more_embeddings == (INSTALL / "embeddings",)
+    replaced = paths(Flags(models_dir=tmp_path))
+    assert (replaced.loras, replaced.more_embeddings) == ((tmp_path / "Lora",), ())
+    assert paths(Flags()).more_embeddings == (), "it is the folder itself"
     assert shipped not in paths(Flags(models_dir=tmp_path)).checkpoints
 
 
