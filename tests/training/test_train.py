@@ -10,14 +10,19 @@ import pytest
 import torch
 
 from training.starter.config import TINY, StarterConfig
-from training.starter.evaluate import evaluate
+from training.starter.earlier import Earlier
+from training.starter.evaluate import Examination, evaluate
 from training.starter.export import export
+from training.starter.judge import Judge
 from training.starter.latents import SCALE_FACTOR, build_cache, standardise
 from training.starter.models import build_vae
+from training.starter.noise_schedule import alphas_cumprod
 from training.starter.pictures import font_path
 from training.starter.sampling import read_checkpoint
 from training.starter.state import cosine_rate
-from training.starter.train_unet import alphas_cumprod, spread_times, train_unet
+from training.starter.tokens import SmallVocabulary, words_to_ids
+from training.starter.train_text import train_text
+from training.starter.train_unet import denoiser_stage, spread_times, train_unet
 from training.starter.train_vae import refine_decoder, train_vae
 
 
@@ -61,18 +66,34 @@ def test_whole_way_and_resuming(tmp_path: Path) -> None:
     assert all(torch.equal(v, refined.encoder.state_dict()[k]) for k, v in before.items())
     path = tmp_path / "model.safetensors"
     export(config, refined, model, path)
-    torch.save(_untrained_judge(), tmp_path / "judge.pt")
     out = tmp_path / "sheet.png"
-    nets = read_checkpoint(config, path)
-    measured = evaluate(nets, config, out, tmp_path / "judge.pt", names=4, coloured=2, steps=2, judged=8)
+    exam = Examination(names=4, seeds=1, coloured=8, pairs=8, edits=8, steps=2)
+    measured = evaluate(read_checkpoint(config, path), config, out, Judge().eval(), exam)
     assert measured["vae_psnr_db"] > 0
+    assert {"name_top1", "background_colour", "both_objects", "negative_removes", "inpainting_replaces", "copies"} <= set(measured)
     assert out.stat().st_size > 0
+    assert out.with_stem("sheet-scenes").stat().st_size > 0
 
 
-def _untrained_judge() -> dict[str, torch.Tensor]:
-    from training.starter.judge import build_judge
-
-    return build_judge().state_dict()
+@pytest.mark.slow
+@needs_font
+def test_a_finished_checkpoint_is_a_beginning(tmp_path: Path) -> None:
+    config = TINY
+    vae = build_vae(config.vae, config.data.size).eval()
+    first = train_unet(config, build_cache(vae, config, tmp_path / "latents"), tmp_path / "first")
+    path = tmp_path / "first.safetensors"
+    export(config, vae, first, path)
+    earlier, small = Earlier(config, path), SmallVocabulary()
+    start = earlier.text(small)
+    assert all(torch.equal(value, vae.state_dict()[key].half().float()) for key, value in earlier.vae().state_dict().items())
+    known = words_to_ids("cat")[0]
+    rows = start["embeddings.token_embedding.weight"]
+    assert torch.equal(rows[small.table[known]], first.text.embeddings.token_embedding.weight[small.table[known]].half().float())
+    taught = train_text(config, tmp_path / "second-text", start)
+    stage, model = denoiser_stage(config, tmp_path / "second", taught, earlier.unet())
+    assert stage.step == 0
+    for key, value in model.unet.state_dict().items():
+        assert torch.equal(value, first.unet.state_dict()[key].half().float()), key
 
 
 @needs_font

@@ -6,22 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.starter import pictures
 from training.starter.config import DataConfig
 from training.starter.models import EOS
-from training.starter.names import COLOURS, NAMES
+from training.starter.names import COLOURS, LANDSCAPES, NAMES, plural
+from training.starter.scenes import Said, Scene, taught, told
 from training.starter.tokens import SmallVocabulary, padded, words_to_ids
 
+MEANT = ("two", "three", "left", "right", "above", "below", "under", "top", "bottom")
 DISTURBED = 0.15  # share of captions with words that say nothing
 
 
 @dataclass(frozen=True)
 class Row:
-    """One caption: ids (77,), the place of the first end token, and the name and colour said (last index: none)."""
+    """One caption: ids (77,), the place of the first end token, and what it tells of the scene."""
 
     ids: np.ndarray
     end: int
-    said: tuple[int, int]
+    said: Said
 
 
 class CaptionMaker:
@@ -29,20 +30,18 @@ class CaptionMaker:
 
     def __init__(self, data: DataConfig) -> None:
         self.data = data
-        self.names = pictures.taught(data)
+        self.names = taught(data)
         self.small = SmallVocabulary()
         self.vocabulary = len(self.small)
-        known = {i for word in (*NAMES, *COLOURS) for i in words_to_ids(word)}
-        self.words: list[int] = sorted(int(self.small.table[i]) for i in known)  # small ids that names and colours use
+        said = (*NAMES, *(plural(name) for name in NAMES), *COLOURS, *LANDSCAPES.values(), *MEANT)
+        known = {i for word in said for i in words_to_ids(word)} - set(words_to_ids("on the in at"))
+        self.words: list[int] = sorted(int(self.small.table[i]) for i in known)  # small ids that tell something
         self._end = int(self.small.table[EOS])
 
-    def tokens(self, rng: np.random.Generator, scene: pictures.Scene) -> Row:
+    def tokens(self, rng: np.random.Generator, scene: Scene) -> Row:
         """Return one caption of the scene, at times empty, at times with words that say nothing."""
-        text = pictures.caption(rng, self.data, scene)
+        text, said = told(rng, self.data, scene)
         ids = self.small.table[padded(words_to_ids(text))]
         if rng.random() < DISTURBED:
             ids = self.small.disturb(rng, ids)
-        name = scene.name if text else len(pictures.NAME_LIST)
-        named = text.endswith(f" {pictures.COLOUR_LIST[scene.colour]}") or text.endswith(" background")
-        colour = scene.colour if named else len(pictures.COLOUR_LIST)
-        return Row(ids, int(np.argmax(ids == self._end)), (name, colour))
+        return Row(ids, int(np.argmax(ids == self._end)), said)

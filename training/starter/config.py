@@ -27,6 +27,10 @@ class DataConfig:
     flip: float = 0.0  # share of mirrored objects
     gradient: float = 0.3  # share of backgrounds with a soft vertical gradient
     colour_jitter: int = 8  # most a background channel differs from its named colour, of 255
+    landscapes: float = 0.0  # share of pictures with a landscape in place of a plain background
+    pairs: float = 0.0  # share of pictures with two different objects
+    beside: float = 0.5  # share of those that are side by side, not one above the other
+    counted: float = 0.0  # share of pictures with two or three of one kind
     named_background: float = 0.6  # share of captions that name the background
     empty_caption: float = 0.1  # share of captions dropped, for classifier-free guidance
 
@@ -106,15 +110,18 @@ CPU64 = StarterConfig(data=DataConfig(common_names=True))
 
 # What two processor cores with bfloat16 arithmetic can teach in two or three hours; SD1's own factor 8.
 CPU128 = StarterConfig(
-    data=DataConfig(size=128, common_names=True, object_sizes=(102, 108, 114), shift=4),
+    data=DataConfig(size=128, common_names=True, object_sizes=(102, 108, 114), shift=4, landscapes=0.15, pairs=0.4, counted=0.08),
     vae=VaeConfig(channels=(32, 64, 64, 128), crop=64, batch=16, whole_after=0.4, steps=6000),
-    unet=UnetConfig(attention=(False, True, True), text_steps=500, latents=6144, batch=16, steps=14000, ema=0.998),
+    unet=UnetConfig(attention=(False, True, True), text_steps=2000, latents=24576, batch=16, steps=24000, ema=0.998),
 )
 
 # A sketch for a GPU: runs, but its schedule has not been tuned.
 CUDA256 = StarterConfig(
     data=DataConfig(
         size=256,
+        landscapes=0.2,
+        pairs=0.35,
+        counted=0.1,
         object_sizes=(96, 128, 160, 192, 208, 224),
         angles=(-12, -6, 0, 6, 12),
         shift=24,
@@ -142,7 +149,7 @@ CUDA256 = StarterConfig(
 # Seconds on any machine; for tests and for trying a change of the code.
 TINY = StarterConfig(
     precision="float32",  # the same on every machine
-    data=DataConfig(size=32, object_sizes=(26,), angles=(0,), shift=1),
+    data=DataConfig(size=32, object_sizes=(26,), angles=(0,), shift=1, landscapes=0.2, pairs=0.4, counted=0.1),
     vae=VaeConfig(channels=(32, 32), crop=16, batch=4, steps=4),
     unet=UnetConfig(
         channels=(32, 64),

@@ -1,71 +1,198 @@
-"""Measures an exported checkpoint and draws a sheet: `python -m training.starter.evaluate --preset cpu128`."""
+"""Measures a finished checkpoint and draws a sheet: `python -m training.starter.evaluate --preset cpu128`."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from training.starter.config import DEFAULT_FILE, HERE, PRESETS, DataConfig, StarterConfig
-from training.starter.judge import border_colour, hits, trained_judge
-from training.starter.pictures import COLOUR_LIST, NAME_LIST, taught, with_article
+from training.starter.config import DEFAULT_FILE, HERE, PRESETS, StarterConfig
+from training.starter.judge import Judge, Verdict, border_colour, in_place, trained_judge, verdicts
+from training.starter.names import LANDSCAPES, plural
+from training.starter.novelty import novelty
+from training.starter.pictures import Sprites, compose
 from training.starter.sampling import Networks, draw, read_checkpoint, sheet
+from training.starter.scenes import ABOVE, BESIDE, COLOUR_LIST, NAME_LIST, THREE, TWO, WHITE, Scene, taught, with_article
 from training.starter.train_vae import held_out_psnr
 
 COLUMNS = 8
+AT_ONCE = 16
+Measured = dict[str, float]
 
 
-def chosen(data: DataConfig, seed: int, names: int, coloured: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """Pick names that were taught, and pairs of a name and a background colour, by chance."""
-    rng = np.random.default_rng(seed)
-    known = taught(data)
-    picked = [NAME_LIST[i] for i in rng.permutation(known)[:names]]
-    pairs = [
-        (NAME_LIST[i], COLOUR_LIST[c % len(COLOUR_LIST)])
-        for i, c in zip(rng.permutation(known), rng.permutation(max(coloured, len(COLOUR_LIST))), strict=False)
-    ]
-    return picked, pairs[:coloured]
+@dataclass(frozen=True)
+class Examination:
+    """How many pictures are drawn for each question, and how."""
+
+    names: int = 1000  # at most; three seeds each
+    seeds: int = 3
+    coloured: int = 112
+    pairs: int = 60  # for each way to say two objects
+    edits: int = 40
+    steps: int = 25
+    guidance: float = 5.0
+    seed: int = 1
 
 
-def evaluate(
-    nets: Networks,
-    config: StarterConfig,
-    out: Path,
-    judge_file: Path,
-    *,
-    seed: int = 1,
-    names: int = 40,
-    coloured: int = 56,
-    steps: int = 20,
-    guidance: float = 5.0,
-    judged: int = 512,
-) -> dict[str, float]:
-    """Draw and measure; the sheet shows the plain names and, in its last row, the first of the coloured ones."""
-    picked, pairs = chosen(config.data, seed, names, coloured)
-    start = time.monotonic()
-    plain = draw(nets, config, [with_article(f"a {n}") for n in picked], steps=steps, guidance=guidance, seed=seed)
-    seconds = (time.monotonic() - start) / max(1, len(picked))
-    prompts = [with_article(f"a {n} on a {c} background") for n, c in pairs]
-    onto = draw(nets, config, prompts, steps=steps, guidance=guidance, seed=seed + 1)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet([plain, onto[:COLUMNS]], COLUMNS).save(out)
-    for start_at in range(0, len(picked), COLUMNS):
-        print("  " + ", ".join(picked[start_at : start_at + COLUMNS]))
-    print("  " + ", ".join(f"{n} on {c}" for n, c in pairs[:COLUMNS]))
-    judge, ceiling = trained_judge(config, judge_file, judged=judged)
-    right = [border_colour(p) == c for p, (_, c) in zip(onto, pairs, strict=True)]
+class Examiner:
+    """Draws with a checkpoint and says what a judge makes of it."""
+
+    def __init__(self, nets: Networks, config: StarterConfig, judge: Judge, exam: Examination) -> None:
+        self.nets, self.config, self.judge, self.exam = nets, config, judge, exam
+        self.known = taught(config.data)
+        self.sprites = Sprites(config.data)
+
+    def drawn(
+        self,
+        prompts: list[str],
+        seed: int,
+        *,
+        negative: list[str] | None = None,
+        begin: np.ndarray | None = None,
+        strength: float = 1.0,
+        mask: torch.Tensor | None = None,
+    ) -> np.ndarray:
+        """Return pictures (b, h, w, 3) for prompts; see `draw`."""
+        exam, parts = self.exam, []
+        for start in range(0, len(prompts), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            parts.append(
+                draw(
+                    self.nets,
+                    self.config,
+                    [with_article(prompt) for prompt in prompts[some]],
+                    steps=exam.steps,
+                    guidance=exam.guidance,
+                    seed=seed + start,
+                    negative=negative[some] if negative else "",
+                    begin=None if begin is None else begin[some],
+                    strength=strength,
+                    mask=mask,
+                )
+            )
+        return np.concatenate(parts)
+
+    def verdicts(self, pictures: np.ndarray) -> list[Verdict]:
+        """Say what is seen in them."""
+        return verdicts(self.judge, pictures)
+
+    def pairs(self, count: int, layout: int, seed: int) -> list[Scene]:
+        """Pick pairs of different objects on white."""
+        rng = np.random.default_rng([self.exam.seed, seed])
+        return [Scene(int(a), WHITE, layout, int(b)) for a, b in (rng.choice(self.known, 2, replace=False) for _ in range(count))]
+
+
+def names(on: Examiner) -> tuple[Measured, np.ndarray]:
+    """ "a NAME", every name with several seeds."""
+    rng = np.random.default_rng(on.exam.seed)
+    asked = [int(i) for i in rng.permutation(on.known)[: on.exam.names]]
+    drawn = [on.drawn([f"a {NAME_LIST[i]}" for i in asked], 1000 * (seed + 1)) for seed in range(on.exam.seeds)]
+    seen = [(verdict, i) for group in drawn for verdict, i in zip(on.verdicts(group), asked, strict=True)]
+    print("  " + ", ".join(NAME_LIST[i] for i in asked[:40]))
     return {
-        "vae_psnr_db": round(held_out_psnr(nets.vae, config), 2),
-        "background_hit_rate": round(float(np.mean(right)), 3),
-        "name_hit_rate_plain": round(float(np.mean(hits(judge, plain, picked))), 3),
-        "name_hit_rate_coloured": round(float(np.mean(hits(judge, onto, [n for n, _ in pairs]))), 3),
-        "name_hit_rate_of_composed_pictures": round(ceiling, 3),
-        "seconds_per_picture": round(seconds, 3),
-    }
+        "names": len(asked),
+        "name_top1": share(verdict.first[0] == i for verdict, i in seen),
+        "name_top5": share(i in verdict.first for verdict, i in seen),
+    }, drawn[0]
+
+
+def grounds(on: Examiner) -> tuple[Measured, np.ndarray]:
+    """ "a NAME on a COLOUR background", and one picture of each landscape."""
+    rng = np.random.default_rng([on.exam.seed, 1])
+    asked = [(int(rng.choice(on.known)), COLOUR_LIST[i % len(COLOUR_LIST)]) for i in range(on.exam.coloured)]
+    drawn = on.drawn([f"a {NAME_LIST[i]} on a {colour} background" for i, colour in asked], 10_000)
+    seen = on.verdicts(drawn)
+    scenery = on.drawn([f"a {NAME_LIST[int(rng.choice(on.known))]}{words}" for words in LANDSCAPES.values()], 11_000)
+    return {
+        "background_colour": share(border_colour(p) == colour for p, (_, colour) in zip(drawn, asked, strict=True)),
+        "name_top1_on_colours": share(v.first[0] == i for v, (i, _) in zip(seen, asked, strict=True)),
+    }, np.concatenate([drawn[:COLUMNS], scenery])
+
+
+def two_objects(on: Examiner) -> tuple[Measured, np.ndarray]:
+    """Two objects, with their places or without; and one of them in the negative prompt."""
+    ways = {"left_of": (BESIDE, "a {a} left of a {b}"), "above": (ABOVE, "a {a} above a {b}"), "and": (BESIDE, "a {a} and a {b}")}
+    measured: Measured = {}
+    shown: list[np.ndarray] = []
+    both: list[bool] = []
+    placed: list[bool] = []
+    for number, (way, (layout, form)) in enumerate(ways.items()):
+        scenes = on.pairs(on.exam.pairs, layout, 20 + number)
+        drawn = on.drawn([form.format(a=NAME_LIST[s.name], b=NAME_LIST[s.other]) for s in scenes], 20_000 + 1000 * number)
+        seen = on.verdicts(drawn)
+        here = [v.objects == {s.name, s.other} for v, s in zip(seen, scenes, strict=True)]
+        both += here
+        if way != "and":
+            placed += [in_place(v, s) for v, s, there in zip(seen, scenes, here, strict=True) if there]
+        measured[f"both_objects_{way}"] = share(here)
+        shown.append(drawn[:COLUMNS])
+        print("  " + ", ".join(form.format(a=NAME_LIST[s.name], b=NAME_LIST[s.other]) for s in scenes[:COLUMNS]))
+    scenes = on.pairs(on.exam.pairs, BESIDE, 22)
+    prompts = [f"a {NAME_LIST[s.name]} and a {NAME_LIST[s.other]}" for s in scenes]
+    drawn = on.drawn(prompts, 22_000, negative=[f"a {NAME_LIST[s.other]}" for s in scenes])
+    gone = [s.other not in v.objects for v, s in zip(on.verdicts(drawn), scenes, strict=True)]
+    return {
+        "both_objects": share(both),
+        "in_their_places": share(placed),
+        **measured,
+        "negative_removes": share(gone),
+    }, np.concatenate([*shown, drawn[:COLUMNS]])
+
+
+def counted(on: Examiner) -> tuple[Measured, np.ndarray]:
+    """Two or three of one kind."""
+    rng = np.random.default_rng([on.exam.seed, 2])
+    scenes = [Scene(int(rng.choice(on.known)), WHITE, TWO if i % 2 else THREE) for i in range(on.exam.pairs)]
+    words = {TWO: "two", THREE: "three"}
+    drawn = on.drawn([f"{words[s.layout]} {plural(NAME_LIST[s.name])}" for s in scenes], 30_000)
+    seen = zip(on.verdicts(drawn), scenes, strict=True)
+    return {"name_and_count": share(v.first[0] == s.name and v.layout == s.layout for v, s in seen)}, drawn[:COLUMNS]
+
+
+def edits(on: Examiner) -> tuple[Measured, np.ndarray]:
+    """img2img at 0.5 keeps what is where; inpainting the right half puts another object there."""
+    scenes = on.pairs(on.exam.edits, BESIDE, 40)
+    rng = np.random.default_rng([on.exam.seed, 3])
+    before = np.stack([compose(rng, on.sprites, scene) for scene in scenes])
+    again = on.drawn([f"a {NAME_LIST[s.name]} left of a {NAME_LIST[s.other]}" for s in scenes], 40_000, begin=before, strength=0.5)
+    kept = share(v.sees(s) for v, s in zip(on.verdicts(again), scenes, strict=True))
+    others = [scene.other for scene in on.pairs(on.exam.edits, BESIDE, 41)]
+    scenes = [Scene(s.name, s.ground, s.layout, other if other != s.name else s.other) for s, other in zip(scenes, others, strict=True)]
+    mask = np.zeros((on.config.latent_size, on.config.latent_size), dtype=np.float32)
+    mask[:, on.config.latent_size // 2 :] = 1.0
+    prompts = [f"a {NAME_LIST[s.name]} left of a {NAME_LIST[s.other]}" for s in scenes]
+    changed = on.drawn(prompts, 41_000, begin=before, strength=1.0, mask=torch.from_numpy(mask))
+    replaced = share(v.objects == {s.name, s.other} for v, s in zip(on.verdicts(changed), scenes, strict=True))
+    return {"img2img_keeps_layout": kept, "inpainting_replaces": replaced}, np.concatenate(
+        [before[:COLUMNS], again[:COLUMNS], changed[:COLUMNS]]
+    )
+
+
+def share(hits: Iterable[bool]) -> float:
+    """Return the share of true ones, to three places; 0 of none."""
+    return round(float(np.mean([*hits] or [0.0])), 3)
+
+
+def evaluate(nets: Networks, config: StarterConfig, out: Path, judge: Judge, exam: Examination) -> Measured:
+    """Draw and measure; the sheets show what was drawn for each question."""
+    on = Examiner(nets, config, judge, exam)
+    measured: Measured = {"vae_psnr_db": round(held_out_psnr(nets.vae, config), 2)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    groups: list[np.ndarray] = []
+    for question in (names, grounds, two_objects, counted, edits):
+        answers, drawn = question(on)
+        measured |= answers
+        groups.append(drawn)
+        print(json.dumps(answers), flush=True)
+    measured |= novelty(config, groups[2])
+    sheet([groups[0][:40], groups[1][:COLUMNS]], COLUMNS).save(out)
+    sheet([groups[1][COLUMNS:], groups[2], groups[3], groups[4]], COLUMNS).save(out.with_stem(f"{out.stem}-scenes"))
+    return measured
 
 
 def main() -> None:
@@ -75,24 +202,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="folder of the run, where the classifier is kept (default: runs/PRESET beside this file)")
     parser.add_argument("--file", type=Path, default=DEFAULT_FILE)
     parser.add_argument("--out", type=Path, help="the sheet (default: sheet.png in the run's folder)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=5.0)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the pictures")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     config = PRESETS[args.preset]
     run = args.run or HERE / "runs" / args.preset
-    measured = evaluate(
-        read_checkpoint(config, args.file),
-        config,
-        args.out or run / "sheet.png",
-        run / "judge.pt",
-        seed=args.seed,
-        steps=args.steps,
-        guidance=args.guidance,
-    )
-    print(json.dumps(measured, indent=2))
+    judge, ceiling = trained_judge(config, run / "judge.pt")
+    exam = Examination(names=30, seeds=1, coloured=28, pairs=16, edits=8) if args.quick else Examination()
+    measured = evaluate(read_checkpoint(config, args.file), config, args.out or run / "sheet.png", judge, exam)
+    print(json.dumps({"judge_on_held_out_pictures": round(ceiling, 3), **measured}, indent=2))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from training.starter.config import StarterConfig
 from training.starter.latents import SCALE_FACTOR
 from training.starter.ldm_keys import Weights, text_to_ldm, unet_to_ldm, vae_to_ldm
 from training.starter.models import POSITIONS, VOCABULARY
+from training.starter.noise_schedule import LINEAR_END, LINEAR_START, TIMESTEPS, alphas_cumprod
 from training.starter.tokens import SmallVocabulary
-from training.starter.train_unet import LINEAR_END, LINEAR_START, TIMESTEPS, Denoiser, alphas_cumprod
+from training.starter.train_unet import Denoiser
 
 METADATA = {
     "format": "pt",

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 
 from training.starter import pictures
 from training.starter.config import StarterConfig
+from training.starter.scenes import draw_composition, taught
 
 SCALE_FACTOR = 0.18215  # SD1's; `standardise` makes it the right one for this autoencoder
 CHUNK = 64
@@ -19,7 +20,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Cache:
-    """Latents (n, c, s, s) float16, already times SCALE_FACTOR, and (n, 2) of name and colour index."""
+    """Latents (n, c, s, s) float16, already times SCALE_FACTOR, and (n, 4) of name, ground, layout and other object (`Scene.row`)."""
 
     latents: np.ndarray
     scenes: np.ndarray
@@ -56,9 +57,9 @@ def standardise(vae: AutoencoderKL, config: StarterConfig, count: int = 512) -> 
 def _encode(
     vae: AutoencoderKL, config: StarterConfig, rng: np.random.Generator, sprites: pictures.Sprites, count: int
 ) -> tuple[torch.Tensor, np.ndarray]:
-    """Compose `count` pictures; return their latent means (count, c, s, s) on the CPU and their scenes (count, 2)."""
-    names = pictures.taught(config.data)
-    scenes = [pictures.draw_scene(rng, names) for _ in range(count)]
+    """Compose `count` pictures; return their latent means (count, c, s, s) on the CPU and their scenes (count, 4)."""
+    names = taught(config.data)
+    scenes = [draw_composition(rng, config.data, names) for _ in range(count)]
     x = np.stack([pictures.compose(rng, sprites, scene) for scene in scenes])
     device = next(vae.parameters()).device
     means: list[torch.Tensor] = []
@@ -66,7 +67,7 @@ def _encode(
         for part in torch.from_numpy(x).split(16 if device.type == "cpu" else 64):
             pixels = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
             means.append(vae.encode(pixels).latent_dist.mean.cpu())
-    return torch.cat(means), np.array([(s.name, s.colour) for s in scenes], dtype=np.int16)
+    return torch.cat(means), np.array([scene.row() for scene in scenes], dtype=np.int16)
 
 
 def build_cache(vae: AutoencoderKL, config: StarterConfig, folder: Path) -> Cache:
@@ -78,7 +79,7 @@ def build_cache(vae: AutoencoderKL, config: StarterConfig, folder: Path) -> Cach
     done = json.loads(progress.read_text("utf-8"))["chunks"] if progress.is_file() else 0
     mode = "r+" if done else "w+"
     latents = np.lib.format.open_memmap(folder / "latents.npy", mode=mode, dtype=np.float16, shape=(total, channels, side, side))
-    scenes = np.lib.format.open_memmap(folder / "scenes.npy", mode=mode, dtype=np.int16, shape=(total, 2))
+    scenes = np.lib.format.open_memmap(folder / "scenes.npy", mode=mode, dtype=np.int16, shape=(total, 4))
     sprites = pictures.Sprites(config.data)
     vae.eval()
     for chunk in range(done, total // CHUNK):

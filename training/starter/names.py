@@ -1,4 +1,4 @@
-"""What the starter model can draw: everyday names and the single code point that pictures each one."""
+"""What the starter model can draw: everyday names and the single code point that pictures each one, and what they stand on."""
 
 from __future__ import annotations
 
@@ -78,3 +78,25 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "beige": (232, 214, 178),
 }
 # fmt: on
+
+# landscape -> how a caption says it, after the objects.
+LANDSCAPES: dict[str, str] = {
+    "grass": " on the grass",
+    "sea": " at the sea",
+    "snow": " in the snow",
+    "desert": " in the desert",
+    "night": " at night",
+    "sky": " in the sky",
+}
+
+UNCHANGED = ("grapes", "cherries", "fries", "glasses", "scissors", "sheep", "fish", "broccoli", "popcorn", "corn")
+IRREGULAR = {"mouse": "mice", "wolf": "wolves", "tomato": "tomatoes", "maple leaf": "maple leaves", "snowman": "snowmen"}
+
+
+def plural(name: str) -> str:
+    """Return more than one of a name: "cat" gives "cats", "strawberry" gives "strawberries"."""
+    if name in UNCHANGED or name in IRREGULAR:
+        return IRREGULAR.get(name, name)
+    if name.endswith("y") and name[-2] not in "aeiou":
+        return f"{name[:-1]}ies"
+    return f"{name}es" if name.endswith(("s", "x", "ch", "sh")) else f"{name}s"

@@ -1,9 +1,8 @@
-"""Composes training pictures: one emoji of an openly licensed font on a plain background, with its words."""
+"""Draws scenes as training pictures: emoji of an openly licensed font on a named colour or in a simple landscape."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,34 +10,21 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from training.starter.config import FONT_PATHS, DataConfig
-from training.starter.names import COLOURS, COMMON, NAMES
+from training.starter.landscapes import landscape
+from training.starter.names import COLOURS, LANDSCAPES, NAMES
+from training.starter.scenes import ABOVE, BESIDE, GROUND_LIST, NAME_LIST, ONE, THREE, TWO, Scene, draw_composition
 
 BITMAP_SIZE = 109  # the one size at which Noto Color Emoji carries bitmaps
-NAME_LIST: tuple[str, ...] = tuple(NAMES)
-COLOUR_LIST: tuple[str, ...] = tuple(COLOURS)
-WHITE = COLOUR_LIST.index("white")
-WHITE_SHARE = 0.25  # of all backgrounds
-WHITE_NAMED = 0.4  # how much rarer a white background is named than another one
-
-PLAIN = ("a {n}", "{n}", "a {n}", "a photo of a {n}", "a picture of a {n}", "a drawing of a {n}", "the {n}")
-WITH_BACKGROUND = (
-    "a {n} on a {c} background",
-    "{n} on a {c} background",
-    "{n}, {c} background",
-    "a {n}, {c} background",
-    "a picture of a {n} on a {c} background",
-    "a drawing of a {n} on a {c} background",
-    "a photo of a {n} on a {c} background",
-    "a {n} on {c}",
-)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a picture shows, as indices into NAME_LIST and COLOUR_LIST."""
-
-    name: int
-    colour: int
+PAIR_SIZES = (0.42, 0.46, 0.5)  # widths of one of two objects, as shares of the picture's
+THREE_SIZES = (0.3, 0.33)
+IN_LANDSCAPE = (0.55, 0.65, 0.75)  # of a single object
+PLACES: dict[int, tuple[tuple[float, float], ...]] = {  # centres (x, y) of a layout's objects
+    ONE: ((0.5, 0.5),),
+    TWO: ((0.27, 0.5), (0.73, 0.5)),
+    BESIDE: ((0.27, 0.5), (0.73, 0.5)),
+    ABOVE: ((0.5, 0.27), (0.5, 0.73)),
+    THREE: ((0.18, 0.5), (0.5, 0.5), (0.82, 0.5)),
+}
 
 
 def font_path() -> Path:
@@ -52,11 +38,6 @@ def font_path() -> Path:
 def font_digest() -> str:
     """Return the font file's SHA-256, which says what the pictures were drawn from."""
     return hashlib.sha256(font_path().read_bytes()).hexdigest()
-
-
-def taught(data: DataConfig) -> list[int]:
-    """Return the indices of the names that are taught, into NAME_LIST."""
-    return sorted(NAME_LIST.index(name) for name in (COMMON if data.common_names else NAME_LIST))
 
 
 @lru_cache(maxsize=1)
@@ -105,9 +86,9 @@ def _premultiplied(picture: Image.Image) -> np.ndarray:
     return pixels.round().astype(np.uint8)
 
 
-def background(rng: np.random.Generator, data: DataConfig, colour: int) -> np.ndarray:
+def background(rng: np.random.Generator, data: DataConfig, colour: str) -> np.ndarray:
     """Return a (size, size, 3) float32 background near the named colour, 0 to 255."""
-    base = np.array(COLOURS[COLOUR_LIST[colour]], dtype=np.float32)
+    base = np.array(COLOURS[colour], dtype=np.float32)
     base = base + rng.uniform(-data.colour_jitter, data.colour_jitter, 3).astype(np.float32)
     picture = np.broadcast_to(base, (data.size, data.size, 3)).copy()
     if rng.random() < data.gradient:
@@ -116,47 +97,43 @@ def background(rng: np.random.Generator, data: DataConfig, colour: int) -> np.nd
     return np.clip(picture, 0, 255)
 
 
-def draw_scene(rng: np.random.Generator, names: list[int] | None = None) -> Scene:
-    """Pick evenly among `names` (all of them when None) and a background, white more often than the others."""
-    name = int(rng.integers(len(NAME_LIST))) if names is None else names[int(rng.integers(len(names)))]
-    colour = WHITE if rng.random() < WHITE_SHARE else int(rng.integers(len(COLOUR_LIST)))
-    return Scene(name, colour)
+def ground(rng: np.random.Generator, data: DataConfig, index: int) -> np.ndarray:
+    """Return a (size, size, 3) float32 ground, 0 to 255: a plain one, or a landscape."""
+    name = GROUND_LIST[index]
+    return landscape(rng, name, data.size) if name in LANDSCAPES else background(rng, data, name)
 
 
 def compose(rng: np.random.Generator, sprites: Sprites, scene: Scene) -> np.ndarray:
-    """Draw a scene as a (size, size, 3) uint8 picture; size, place, angle and mirroring come from `rng`."""
+    """Draw a scene as a (size, size, 3) uint8 picture; sizes, places, angles and mirroring come from `rng`."""
     data = sprites.data
-    size = int(rng.choice(data.object_sizes))
-    sprite = sprites.get(scene.name, size, int(rng.choice(data.angles)))
-    if rng.random() < data.flip:
-        sprite = sprite[:, ::-1]
-    picture = background(rng, data, scene.colour)
-    room = (data.size - size) // 2
-    reach = min(room, data.shift)
-    top, left = (room + int(rng.integers(-reach, reach + 1)) for _ in range(2))
-    spot = picture[top : top + size, left : left + size]
-    spot *= 1.0 - sprite[..., 3:] / 255.0
-    spot += sprite[..., :3]
+    picture = ground(rng, data, scene.ground)
+    width = _width(rng, data, scene)
+    shown = (scene.name, scene.other) if scene.layout in (BESIDE, ABOVE) else (scene.name,) * len(PLACES[scene.layout])
+    for name, (x, y) in zip(shown, PLACES[scene.layout], strict=True):
+        sprite = sprites.get(name, width, int(rng.choice(data.angles)))
+        if rng.random() < data.flip:
+            sprite = sprite[:, ::-1]
+        left, top = (_corner(rng, data, centre, width) for centre in (x, y))
+        spot = picture[top : top + width, left : left + width]
+        spot *= 1.0 - sprite[..., 3:] / 255.0
+        spot += sprite[..., :3]
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
-def caption(rng: np.random.Generator, data: DataConfig, scene: Scene) -> str:
-    """Say a scene in words, or say nothing in a share of the cases."""
-    if rng.random() < data.empty_caption:
-        return ""
-    named = data.named_background * (WHITE_NAMED if scene.colour == WHITE else 1.25)
-    choices = WITH_BACKGROUND if rng.random() < named else PLAIN
-    text = choices[int(rng.integers(len(choices)))].format(n=NAME_LIST[scene.name], c=COLOUR_LIST[scene.colour])
-    return with_article(text)
+def _width(rng: np.random.Generator, data: DataConfig, scene: Scene) -> int:
+    """Return how wide each of a scene's objects is drawn, in pixels."""
+    if scene.layout != ONE:
+        return round(float(rng.choice(THREE_SIZES if scene.layout == THREE else PAIR_SIZES)) * data.size)
+    if GROUND_LIST[scene.ground] in LANDSCAPES:
+        return round(float(rng.choice(IN_LANDSCAPE)) * data.size)
+    return int(rng.choice(data.object_sizes))
 
 
-def with_article(text: str) -> str:
-    """Turn "a apple" into "an apple"."""
-    words = text.split(" ")
-    for i in range(len(words) - 1):
-        if words[i] == "a" and words[i + 1][0] in "aeiou" and words[i + 1] != "unicorn":
-            words[i] = "an"
-    return " ".join(words)
+def _corner(rng: np.random.Generator, data: DataConfig, centre: float, width: int) -> int:
+    """Return where an object begins, in pixels: about `centre`, but within the picture."""
+    reach = min(data.shift, (data.size - width) // 2)
+    start = round(centre * data.size - width / 2) + int(rng.integers(-reach, reach + 1))
+    return min(max(start, 0), data.size - width)
 
 
 def batch(rng: np.random.Generator, sprites: Sprites, count: int, crop: int | None = None) -> np.ndarray:
@@ -165,7 +142,7 @@ def batch(rng: np.random.Generator, sprites: Sprites, count: int, crop: int | No
     side = size if crop is None else crop
     out = np.empty((count, side, side, 3), dtype=np.uint8)
     for i in range(count):
-        picture = compose(rng, sprites, draw_scene(rng))
+        picture = compose(rng, sprites, draw_composition(rng, sprites.data))
         top, left = (int(rng.integers(0, size - side + 1)) for _ in range(2))
         out[i] = picture[top : top + side, left : left + side]
     return out.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1.0

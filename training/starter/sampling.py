@@ -17,8 +17,8 @@ from training.starter.config import StarterConfig
 from training.starter.latents import SCALE_FACTOR
 from training.starter.ldm_keys import TEXT_PREFIX
 from training.starter.models import build_text, build_unet, build_vae
+from training.starter.noise_schedule import LINEAR_END, LINEAR_START, TIMESTEPS
 from training.starter.tokens import padded, words_to_ids
-from training.starter.train_unet import LINEAR_END, LINEAR_START, TIMESTEPS
 
 
 @dataclass
@@ -67,21 +67,42 @@ def draw(
     steps: int = 20,
     guidance: float = 5.0,
     seed: int = 0,
-    negative: str = "",
+    negative: str | list[str] = "",
+    begin: np.ndarray | None = None,
+    strength: float = 1.0,
+    mask: torch.Tensor | None = None,
 ) -> np.ndarray:
-    """Return (b, h, w, 3) uint8 pictures for the prompts, the i-th with the i-th noise of `seed`."""
-    ids = torch.from_numpy(np.stack([padded(words_to_ids(p)) for p in (negative, *prompts)]))
-    words = nets.text(input_ids=ids).last_hidden_state
-    context = torch.cat([words[:1].expand(len(prompts), -1, -1), words[1:]])
+    """Return (b, h, w, 3) uint8 pictures for the prompts, the i-th with the i-th noise of `seed`.
+
+    `begin` are pictures (b, h, w, 3) to begin from, with `strength` of the schedule's steps; `mask` (s, s) says which of their latents are
+    drawn anew, where 1 is wholly.
+    """
+    without = [negative] * len(prompts) if isinstance(negative, str) else negative
+    ids = torch.from_numpy(np.stack([padded(words_to_ids(p)) for p in (*without, *prompts)]))
+    context = nets.text(input_ids=ids).last_hidden_state
     shape = (len(prompts), config.vae.latent_channels, config.latent_size, config.latent_size)
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     sampler = scheduler(config)
     sampler.set_timesteps(steps)
-    for t in sampler.timesteps:
-        without, with_words = nets.unet(torch.cat([x, x]), t, encoder_hidden_states=context).sample.chunk(2)
-        x = sampler.step(without + guidance * (with_words - without), t, x).prev_sample
+    times = sampler.timesteps[steps - round(steps * strength) :]
+    kept = None if begin is None else encoded(nets, begin)
+    x = noise if kept is None or strength == 1.0 else sampler.add_noise(kept, noise, times[:1])
+    for t in times:
+        if kept is not None and mask is not None:
+            x = torch.where(mask > 0.5, x, sampler.add_noise(kept, noise, t[None]))
+        plain, with_words = nets.unet(torch.cat([x, x]), t, encoder_hidden_states=context).sample.chunk(2)
+        x = sampler.step(plain + guidance * (with_words - plain), t, x).prev_sample
+    if kept is not None and mask is not None:
+        x = torch.where(mask > 0.5, x, kept)
     pixels = torch.cat([nets.vae.decode(part / SCALE_FACTOR).sample for part in x.split(8)])
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+@torch.no_grad()
+def encoded(nets: Networks, pictures: np.ndarray) -> torch.Tensor:
+    """Return the latents (b, c, s, s) of uint8 pictures (b, h, w, 3), in the scale that the denoiser sees."""
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return nets.vae.encode(pixels).latent_dist.mean * SCALE_FACTOR
 
 
 def sheet(rows: list[np.ndarray], columns: int, zoom: int = 3) -> Image.Image:

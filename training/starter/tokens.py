@@ -11,8 +11,8 @@ from tokenizers.models import BPE
 
 from training.starter.config import REPO
 from training.starter.models import BOS, EOS, POSITIONS, VOCABULARY
-from training.starter.names import COLOURS, NAMES
-from training.starter.pictures import PLAIN, WITH_BACKGROUND
+from training.starter.names import COLOURS, LANDSCAPES, NAMES, plural
+from training.starter.scenes import EVERY_FORM, LAYOUTS
 
 MERGES_FILE = REPO / "modules" / "prompts" / "clip_bpe_vocab.txt.gz"
 WORD_PATTERN = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -68,9 +68,9 @@ class SmallVocabulary:
 
     def __init__(self) -> None:
         used = {BOS, EOS, *words_to_ids(", . an a the")}
-        for template in (*PLAIN, *WITH_BACKGROUND):
-            used.update(words_to_ids(template.format(n="cat", c="red")))
-        for word in (*NAMES, *COLOURS):
+        for form in EVERY_FORM:
+            used.update(words_to_ids(form.format(n="cat", c="red", a="cat", b="dog", k="two")))
+        for word in (*NAMES, *(plural(name) for name in NAMES), *COLOURS, *LANDSCAPES.values(), *LAYOUTS):
             used.update(words_to_ids(word))
         self.ids: tuple[int, ...] = tuple(sorted(used))
         self.unknown = len(self.ids)

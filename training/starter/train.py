@@ -1,6 +1,6 @@
 """Makes the starter checkpoint: `python -m training.starter.train --preset cpu128`.
 
-The same command goes on where a killed run was.
+The same command goes on where a killed run was. With `--start FILE` a new run begins from a finished checkpoint and not from nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from training.starter.config import DEFAULT_FILE, HERE, PRESETS, StarterConfig
+from training.starter.earlier import Earlier
 from training.starter.export import export
 from training.starter.latents import build_cache, standardise
 from training.starter.models import build_vae
@@ -27,6 +28,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="cpu128")
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/PRESET beside this file)")
+    parser.add_argument("--start", type=Path, help="a finished checkpoint of the same sizes to begin from")
     parser.add_argument("--only", choices=STAGES, help="do one stage, with what earlier ones left in the folder")
     parser.add_argument("--vae-minutes", type=float, help="train the autoencoder by the clock, not by steps")
     parser.add_argument("--unet-minutes", type=float, help="train the denoiser by the clock, not by steps")
@@ -55,15 +57,19 @@ def configured(args: argparse.Namespace) -> StarterConfig:
     )
 
 
-def fixed_vae(config: StarterConfig, folder: Path) -> AutoencoderKL:
+def fixed_vae(config: StarterConfig, folder: Path, earlier: Earlier | None = None) -> AutoencoderKL:
     """Return the first stage's autoencoder with standardised latents, the same each time it is asked for."""
     path = folder / "vae" / "fixed.pt"
     vae = build_vae(config.vae, config.data.size)
     if path.is_file():
         vae.load_state_dict(torch.load(path, weights_only=True))
         return vae.eval()
-    vae = train_vae(config, folder / "vae")
-    standardise(vae, config)
+    if earlier:
+        vae = earlier.vae()
+        path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        vae = train_vae(config, folder / "vae")
+        standardise(vae, config)
     torch.save(vae.state_dict(), path)
     return vae
 
@@ -75,12 +81,15 @@ def main() -> None:
     torch.set_num_threads(config.threads)
     folder = args.run or HERE / "runs" / args.preset
     wanted = (args.only,) if args.only else STAGES
-    if "vae" in wanted:
+    earlier = Earlier(config, args.start) if args.start else None
+    vae = fixed_vae(config, folder, earlier) if earlier else None
+    if "vae" in wanted and not earlier:
         train_vae(config, folder / "vae")
     if "latents" in wanted:
-        build_cache(fixed_vae(config, folder), config, folder / "latents")
+        build_cache(vae or fixed_vae(config, folder), config, folder / "latents")
     if "unet" in wanted:
-        train_unet(config, build_cache(fixed_vae(config, folder), config, folder / "latents"), folder / "unet")
+        cache = build_cache(vae or fixed_vae(config, folder), config, folder / "latents")
+        train_unet(config, cache, folder / "unet", earlier=earlier)
     if "decoder" in wanted:
         refine_decoder(config, fixed_vae(config, folder), folder / "decoder")
     if "export" in wanted:

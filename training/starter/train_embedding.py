@@ -15,14 +15,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from training.starter import pictures
+from training.starter import pictures, scenes
 from training.starter.config import DEFAULT_FILE, HERE, PRESETS, REPO, StarterConfig
 from training.starter.latents import SCALE_FACTOR
+from training.starter.noise_schedule import alphas_cumprod
 from training.starter.precision import precision_of
 from training.starter.sampling import Networks, read_checkpoint
 from training.starter.state import Stage
 from training.starter.tokens import padded, words_to_ids
-from training.starter.train_unet import alphas_cumprod, denoising_loss, spread_times
+from training.starter.train_unet import denoising_loss, spread_times
 
 THING = "taxi"
 FILE = REPO / "embeddings" / f"starter-{THING}.safetensors"
@@ -67,9 +68,9 @@ class Word(nn.Module):
 def examples(config: StarterConfig, nets: Networks) -> torch.Tensor:
     """Return the latents (5, c, s, s) of five pictures of the thing."""
     rng = np.random.default_rng([config.seed, 93])
-    sprites, name = pictures.Sprites(config.data), pictures.NAME_LIST.index(THING)
-    scenes = [pictures.Scene(name, pictures.COLOUR_LIST.index(colour)) for colour in BACKGROUNDS]
-    pixels = np.stack([pictures.compose(rng, sprites, scene) for scene in scenes])
+    sprites, name = pictures.Sprites(config.data), scenes.NAME_LIST.index(THING)
+    shown = [scenes.Scene(name, scenes.COLOUR_LIST.index(colour)) for colour in BACKGROUNDS]
+    pixels = np.stack([pictures.compose(rng, sprites, scene) for scene in shown])
     with torch.no_grad():
         return nets.vae.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1.0).latent_dist.mean * SCALE_FACTOR
 

@@ -16,14 +16,15 @@ from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 from torch import nn
 
-from training.starter import pictures
+from training.starter import pictures, scenes
 from training.starter.config import DEFAULT_FILE, HERE, PRESETS, REPO, StarterConfig
 from training.starter.latents import SCALE_FACTOR
+from training.starter.noise_schedule import alphas_cumprod
 from training.starter.precision import precision_of
 from training.starter.sampling import Networks, read_checkpoint
 from training.starter.state import Stage
 from training.starter.tokens import padded, words_to_ids
-from training.starter.train_unet import alphas_cumprod, denoising_loss, spread_times
+from training.starter.train_unet import denoising_loss, spread_times
 
 FILE = REPO / "models" / "Lora" / "starter-line-art.safetensors"
 TARGETS = r".*\.(to_q|to_k|to_v|to_out\.0|proj_in|proj_out|conv1|conv2|conv_shortcut)"
@@ -71,16 +72,16 @@ class StyledDenoiser(nn.Module):
 def styled_pictures(config: StarterConfig, nets: Networks, count: int) -> tuple[torch.Tensor, np.ndarray]:
     """Return latents (count, c, s, s) of pictures in the style and the words (count, 77) of what they show."""
     rng = np.random.default_rng([config.seed, 91])
-    sprites, names = pictures.Sprites(config.data), pictures.taught(config.data)
+    sprites, names = pictures.Sprites(config.data), scenes.taught(config.data)
     latents: list[torch.Tensor] = []
     ids: list[np.ndarray] = []
     for _ in range(count):
-        scene = pictures.draw_scene(rng, names)
+        scene = scenes.draw_scene(rng, names)
         picture = torch.from_numpy(line_art(pictures.compose(rng, sprites, scene)))
         with torch.no_grad():
             encoded = nets.vae.encode(picture.permute(2, 0, 1)[None].float() / 127.5 - 1.0)
         latents.append(encoded.latent_dist.mean * SCALE_FACTOR)
-        ids.append(padded(words_to_ids(pictures.caption(rng, config.data, scene))))
+        ids.append(padded(words_to_ids(scenes.caption(rng, config.data, scene))))
     return torch.cat(latents), np.stack(ids)
 
 

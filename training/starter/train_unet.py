@@ -10,18 +10,17 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel
 
-from training.starter import pictures
 from training.starter.captions import CaptionMaker
 from training.starter.config import StarterConfig
+from training.starter.earlier import Earlier
 from training.starter.latents import Cache
 from training.starter.models import build_text, build_unet, parameters
+from training.starter.noise_schedule import TIMESTEPS, alphas_cumprod
 from training.starter.precision import FULL, Precision, precision_of
+from training.starter.scenes import Scene
 from training.starter.state import Stage
 from training.starter.tokens import SmallVocabulary
 from training.starter.train_text import train_text
-
-TIMESTEPS = 1000
-LINEAR_START, LINEAR_END = 0.00085, 0.012
 
 
 class Denoiser(nn.Module):
@@ -41,20 +40,14 @@ class Denoiser(nn.Module):
         return self.unet(x, t, encoder_hidden_states=words).sample
 
 
-def alphas_cumprod() -> torch.Tensor:
-    """Return SD1's noise schedule, (1000,): the share of the signal's power that is left at each time."""
-    betas = torch.linspace(LINEAR_START**0.5, LINEAR_END**0.5, TIMESTEPS, dtype=torch.float64) ** 2
-    return torch.cumprod(1.0 - betas, 0).float()
-
-
 def spread_times(rng: np.random.Generator, count: int) -> torch.Tensor:
     """Return (count,) times, one from each equal part of the schedule: less chance in the loss than free draws."""
     return torch.from_numpy(((rng.permutation(count) + rng.random(count)) / count * TIMESTEPS).astype(np.int64))
 
 
 def token_batch(rng: np.random.Generator, captions: CaptionMaker, scenes: np.ndarray) -> torch.Tensor:
-    """Return (b, 77) small ids of fresh captions for scenes (b, 2)."""
-    return torch.from_numpy(np.stack([captions.tokens(rng, pictures.Scene(int(n), int(c))).ids for n, c in scenes]))
+    """Return (b, 77) small ids of fresh captions for scenes (b, 4)."""
+    return torch.from_numpy(np.stack([captions.tokens(rng, Scene(*(int(i) for i in row))).ids for row in scenes]))
 
 
 def denoising_loss(
@@ -88,10 +81,12 @@ def averaged_denoiser(stage: Stage, config: StarterConfig) -> Denoiser:
     return model.eval()
 
 
-def denoiser_stage(config: StarterConfig, folder: Path, taught: dict[str, torch.Tensor] | None = None) -> tuple[Stage, Denoiser]:
+def denoiser_stage(
+    config: StarterConfig, folder: Path, taught: dict[str, torch.Tensor] | None = None, start: dict[str, torch.Tensor] | None = None
+) -> tuple[Stage, Denoiser]:
     """Return the stage in `folder`, taken up where it was left, with the network it trains.
 
-    A new one starts from the text encoder's weights `taught`.
+    A new one starts from the text encoder's weights `taught`, and from the UNet's weights `start`, if any.
     """
     torch.manual_seed(config.seed + 2)
     model = Denoiser(config, len(SmallVocabulary())).to(config.device)
@@ -110,6 +105,8 @@ def denoiser_stage(config: StarterConfig, folder: Path, taught: dict[str, torch.
     )
     if not stage.resume() and taught is not None:
         model.text.load_state_dict(taught)
+        if start is not None:
+            model.unet.load_state_dict(start)
         stage.forget_average()
     print(
         f"unet: {parameters(model.unet) / 1e6:.2f} M and {parameters(model.text) / 1e6:.2f} M parameters, from step {stage.step}",
@@ -118,13 +115,15 @@ def denoiser_stage(config: StarterConfig, folder: Path, taught: dict[str, torch.
     return stage, model
 
 
-def train_unet(config: StarterConfig, cache: Cache, folder: Path, stop_after: int | None = None) -> Denoiser:
-    """Train (or take up) the denoiser in `folder` and return its averaged weights."""
-    stage, model = denoiser_stage(config, folder, train_text(config, folder.parent / f"{folder.name}-text"))
+def train_unet(
+    config: StarterConfig, cache: Cache, folder: Path, stop_after: int | None = None, earlier: Earlier | None = None
+) -> Denoiser:
+    """Train (or take up) the denoiser in `folder` and return its averaged weights; `earlier` is a checkpoint to begin from."""
     captions = CaptionMaker(config.data)
+    taught = train_text(config, folder.parent / f"{folder.name}-text", earlier.text(captions.small) if earlier else None)
+    stage, model = denoiser_stage(config, folder, taught, earlier.unet() if earlier else None)
     alphas, precision = alphas_cumprod().to(config.device), precision_of(config)
-    size, taught = config.unet.batch, np.flatnonzero(np.isin(cache.scenes[:, 0], pictures.taught(config.data)))
-    total = len(taught)
+    size, total = config.unet.batch, len(cache.scenes)
     per_epoch = total // size
     current: dict[int, np.ndarray] = {}
 
@@ -133,7 +132,7 @@ def train_unet(config: StarterConfig, cache: Cache, folder: Path, stop_after: in
         if epoch not in current:
             current.clear()
             current[epoch] = order(config, total, epoch)
-        rows = np.sort(taught[current[epoch][place * size : (place + 1) * size]])
+        rows = np.sort(current[epoch][place * size : (place + 1) * size])
         x = torch.from_numpy(cache.latents[rows].astype(np.float32)).to(config.device)
         ids = token_batch(stage.rng, captions, cache.scenes[rows]).to(config.device)
         t = spread_times(stage.rng, size).to(config.device)

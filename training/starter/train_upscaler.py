@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from spandrel.architectures.Compact import Compact
 from torch import nn
 
-from training.starter import pictures
+from training.starter import pictures, scenes
 from training.starter.config import HERE, PRESETS, REPO, StarterConfig
 from training.starter.state import Stage
 
@@ -52,7 +52,7 @@ def halved(picture: np.ndarray, how: Image.Resampling) -> np.ndarray:
 
 def pair(rng: np.random.Generator, sprites: pictures.Sprites) -> tuple[np.ndarray, np.ndarray]:
     """Return a large picture and the small one that is to become it. Small pictures come about in more ways than one."""
-    large = pictures.compose(rng, sprites, pictures.draw_scene(rng))
+    large = pictures.compose(rng, sprites, scenes.draw_scene(rng))
     ways = (Image.Resampling.LANCZOS, Image.Resampling.BOX, Image.Resampling.BICUBIC)
     return large, halved(large, ways[int(rng.integers(len(ways)))])
 
@@ -111,7 +111,7 @@ def measured(model: nn.Module, config: StarterConfig, count: int = 40) -> dict[s
     sprites = pictures.Sprites(config.data)
     ours, lanczos = 0.0, 0.0
     for _ in range(count):
-        large = pictures.compose(rng, sprites, pictures.draw_scene(rng))
+        large = pictures.compose(rng, sprites, scenes.draw_scene(rng))
         small = halved(large, Image.Resampling.LANCZOS)
         with torch.no_grad():
             made = model(as_tensor(small[None]))[0].clamp(0, 1).mul(255).round().permute(1, 2, 0).numpy()
