@@ -66,7 +66,15 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
     from modules.engine.config import EngineConfig
 
     ours = (paths.state, paths.outputs, paths.staging, paths.temporary, paths.inputs)
-    for folder in (*ours, *paths.checkpoints[:1], *paths.vaes[:1], *paths.loras[:1], *paths.upscalers[:1], paths.embeddings):
+    for folder in (
+        *ours,
+        *paths.checkpoints[:1],
+        *paths.vaes[:1],
+        *paths.loras[:1],
+        *paths.upscalers[:1],
+        *paths.preview_decoders[:1],
+        paths.embeddings,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
     settings = SettingsStore(paths.config_file)
     hashes = HashCache(paths.hashes_db)

@@ -40,10 +40,12 @@ def build_runner(config: EngineConfig) -> EngineRunner:
     from modules.families.networks import import_libraries
     from modules.weights.hashes import HashCache
     from modules.weights.manager import ModelManager
+    from modules.weights.preview_decoders import PreviewDecoders
 
     import_libraries()
     models = ModelManager(config.device)
-    engine = Engine(models, upscaler_models(models.placement))
+    decoders = PreviewDecoders(config.paths.preview_decoders, models.placement.device, models.placement.dtype("vae"))
+    engine = Engine(models, upscaler_models(models.placement), decoders)
     hashes = HashCache(config.paths.hashes_db)
     if config.preload is not None:
         _preload(engine, config.preload, config.paths, hashes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Protocol
@@ -25,6 +25,7 @@ from modules.upscalers.models import UpscalerModels
 from modules.weights.load import forget_frames, is_out_of_memory
 from modules.weights.manager import ModelManager
 from modules.weights.placement import release_memory
+from modules.weights.preview_decoders import PreviewDecoders
 
 
 class Watcher(Protocol):
@@ -42,9 +43,10 @@ class Watcher(Protocol):
 class Engine:
     """Draws the batches of plans, one at a time."""
 
-    def __init__(self, models: ModelManager, upscalers: UpscalerModels) -> None:
+    def __init__(self, models: ModelManager, upscalers: UpscalerModels, decoders: PreviewDecoders) -> None:
         self.models = models
         self.upscalers = upscalers
+        self._decoders = decoders
         self._tiled = False
         self._drew_inpainting = False
 
@@ -65,7 +67,7 @@ class Engine:
                 watcher.stage("Encoding the picture")
                 self._drew_inpainting = model.facts.is_inpainting
                 begin = start_latents(plan, start, canvas, model)
-                pacer = StepPacer(PreviewMaker(model, previews, (plan.width, plan.height)), watcher.step, model.device)
+                pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, start.walked, pacer)
                 latents = sample_from(plan, start, begin, model, roll, refiner)
                 pacer.finish()
@@ -80,7 +82,7 @@ class Engine:
         with ExitStack() as borrowed:
             refiner = _Refining(self, borrowed, watcher)
             with self.lent(plan.model, watcher) as model:
-                pacer = StepPacer(PreviewMaker(model, previews, (plan.width, plan.height)), watcher.step, model.device)
+                pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, plan.steps, pacer)
                 latents = sample(plan, model, roll, refiner)
                 pacer.finish()
@@ -112,7 +114,7 @@ class Engine:
         with ExitStack() as borrowed:
             refiner = _Refining(self, borrowed, watcher)
             with self.lent(second.model, watcher) as model:
-                pacer = StepPacer(PreviewMaker(model, previews, (second.width, second.height)), count_on, model.device)
+                pacer = self._pacer(second, model, previews, count_on)
                 latents = sample_second(plan, hires, model, latents, pacer, refiner)
                 pacer.finish()
             with self.lent(refiner.spec or second.model, watcher) as model:
@@ -133,6 +135,12 @@ class Engine:
         watcher.stage("Decoding in pieces, since there is not enough memory for the whole")
         self._tiled = True
         return Image.fromarray(decode(plan, model, latents[position], tiled=True))
+
+    def _pacer(
+        self, plan: ImagePlan, model: LoadedModel, previews: PreviewOptions, report: Callable[[int, bytes | None], None]
+    ) -> StepPacer:
+        decoder = self._decoders.find(plan.model.checkpoint, model.facts) if previews.method == "tiny" else None
+        return StepPacer(PreviewMaker(model, previews, (plan.width, plan.height), decoder), report, model.device)
 
     def load(self, spec: ModelSpec) -> ModelFacts:
         """Make the model of `spec` resident."""
@@ -157,6 +165,7 @@ class Engine:
     def unload(self) -> None:
         """Give the memory of the model and of the upscaler back."""
         self.upscalers.clear()
+        self._decoders.clear()
         self.models.unload()
 
 

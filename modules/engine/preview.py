@@ -27,9 +27,16 @@ class PreviewMaker:
     """Makes the previews of one batch of pictures of (width, height)."""
 
     def __init__(
-        self, model: LoadedModel, options: PreviewOptions, size: tuple[int, int], clock: Callable[[], float] = time.monotonic
+        self,
+        model: LoadedModel,
+        options: PreviewOptions,
+        size: tuple[int, int],
+        decoder: Callable[[Tensor], Tensor] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`decoder` makes (B, h, w, 3) uint8 of latents (B, C, H, W); without one the method "tiny" is the cheap one."""
         self._model = model
+        self._decoder = decoder
         self._options = options
         self._size = size
         self._clock = clock
@@ -41,7 +48,9 @@ class PreviewMaker:
             return None
         self._next = self._clock() + MIN_INTERVAL
         latents = x0[:MAX_PICTURES]
-        if self._options.method == "cheap":
+        if self._options.method == "tiny" and self._decoder is not None:
+            return self._decoder(latents)
+        if self._options.method != "full":
             return torch.stack([self._model.preview(latent) for latent in latents])
         decoded = [self._model.decode_latent(latent) for latent in latents]
         return torch.from_numpy(np.stack([np.zeros((8, 8, 3), np.uint8) if pixels is None else pixels for pixels in decoded]))

@@ -46,7 +46,7 @@ class OutputOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewOptions:
-    """Whether, how often and how a picture in the making is shown. `method` is cheap or full."""
+    """Whether, how often and how a picture in the making is shown. `method` is cheap, tiny or full."""
 
     enabled: bool = True
     every_n_steps: int = 1
@@ -249,7 +249,7 @@ def output_options(settings: Settings) -> OutputOptions:
 def preview_options(settings: Settings) -> PreviewOptions:
     """The part of the settings that live previews need."""
     previews = settings.previews
-    method = "full" if previews.method == "Full" else "cheap"
+    method = {"Full": "full", "TAESD": "tiny"}.get(previews.method, "cheap")
     return PreviewOptions(enabled=previews.enabled, every_n_steps=previews.every_n_steps, method=method)
 
 

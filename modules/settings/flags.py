@@ -174,6 +174,7 @@ def paths(flags: Flags) -> Paths:
         embeddings=embeddings,
         more_embeddings=(INSTALL / "embeddings",) if with_shipped_words else (),
         outputs=data / "outputs",
+        preview_decoders=shipped([models / "VAE-approx"], "VAE-approx"),
         upscalers=shipped([*(models / name for name in UPSCALER_FOLDERS), *map(_absolute, flags.upscaler_dirs)], "ESRGAN"),
     )
 

@@ -26,6 +26,7 @@ class Paths:
     embeddings: Path
     outputs: Path
     upscalers: tuple[Path, ...] = ()
+    preview_decoders: tuple[Path, ...] = ()
     more_embeddings: tuple[Path, ...] = ()
     """Where else embeddings are looked for."""
 

@@ -284,8 +284,9 @@ class Previews:
         "Approx cheap",
         "show_progress_type",
         "Live preview method",
-        "Full decodes with the VAE, which costs time.",
-        choices=("Full", "Approx cheap"),
+        "Full decodes with the VAE, which costs time. TAESD decodes with a small network from models/VAE-approx where there is one "
+        "for the checkpoint (taesd_decoder, taesdxl_decoder, or the checkpoint's own name and _decoder), else as Approx cheap.",
+        choices=("Full", "Approx cheap", "TAESD"),
     )
 
 

@@ -22,6 +22,7 @@ from modules.jobs.protocol import RunJob
 from modules.settings.schema import Settings
 from modules.weights.hashes import HashCache
 from modules.weights.manager import ModelManager
+from modules.weights.preview_decoders import PreviewDecoders
 from modules.weights.residency import DeviceOptions
 
 CPU = DeviceOptions(use_cpu=True)
@@ -53,7 +54,8 @@ class Studio:
 
     def __post_init__(self) -> None:
         models = ModelManager(CPU)
-        self.engine = Engine(models, upscaler_models(models.placement))
+        decoders = PreviewDecoders((self.folder / "VAE-approx",), models.placement.device, models.placement.dtype("vae"))
+        self.engine = Engine(models, upscaler_models(models.placement), decoders)
         self.runner = EngineRunner(self.engine, HashCache(self.folder / "hashes.sqlite"), "0.1.0")
         self.jobs = 0
 

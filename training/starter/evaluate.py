@@ -88,7 +88,7 @@ class Examiner:
 
 
 def names(on: Examiner) -> tuple[Measured, np.ndarray]:
-    """ "a NAME", every name with several seeds."""
+    """The plain "a NAME", every name with several seeds."""
     rng = np.random.default_rng(on.exam.seed)
     asked = [int(i) for i in rng.permutation(on.known)[: on.exam.names]]
     drawn = [on.drawn([f"a {NAME_LIST[i]}" for i in asked], 1000 * (seed + 1)) for seed in range(on.exam.seeds)]
@@ -102,7 +102,7 @@ def names(on: Examiner) -> tuple[Measured, np.ndarray]:
 
 
 def grounds(on: Examiner) -> tuple[Measured, np.ndarray]:
-    """ "a NAME on a COLOUR background", and one picture of each landscape."""
+    """The longer "a NAME on a COLOUR background", and one picture of each landscape."""
     rng = np.random.default_rng([on.exam.seed, 1])
     asked = [(int(rng.choice(on.known)), COLOUR_LIST[i % len(COLOUR_LIST)]) for i in range(on.exam.coloured)]
     drawn = on.drawn([f"a {NAME_LIST[i]} on a {colour} background" for i, colour in asked], 10_000)
