@@ -59,6 +59,7 @@ class Flags:
     lora_dirs: tuple[Path, ...] = ()
     embeddings_dir: Path | None = None
     upscaler_dirs: tuple[Path, ...] = ()
+    styles_file: Path | None = None
     use_cpu: bool = False
     medvram: bool = False
     lowvram: bool = False
@@ -138,6 +139,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Flags:
         lora_dirs=tuple(values.lora_dir),
         embeddings_dir=values.embeddings_dir,
         upscaler_dirs=tuple(values.upscaler_dirs),
+        styles_file=_one_file(parser, values.styles_file),
         use_cpu=_wants_cpu(values.use_cpu),
         medvram=values.medvram,
         lowvram=values.lowvram,
@@ -174,6 +176,7 @@ def paths(flags: Flags) -> Paths:
         embeddings=embeddings,
         more_embeddings=(INSTALL / "embeddings",) if with_shipped_words else (),
         outputs=data / "outputs",
+        own_styles=_absolute(flags.styles_file) if flags.styles_file else None,
         preview_decoders=shipped([models / "VAE-approx"], "VAE-approx"),
         upscalers=shipped([*(models / name for name in UPSCALER_FOLDERS), *map(_absolute, flags.upscaler_dirs)], "ESRGAN"),
     )
@@ -197,6 +200,7 @@ def _parser() -> _Parser:
     folders.add_argument("--embeddings-dir", type=Path, metavar="DIR", help="textual inversion embeddings (default: embeddings)")
     upscalers = [f"--{kind}-models-path" for kind in ("esrgan", "realesrgan", "bsrgan", "swinir", "scunet", "dat")]
     folders.add_argument(*upscalers, type=Path, metavar="DIR", action="append", default=[], dest="upscaler_dirs", help="… with upscalers")
+    folders.add_argument("--styles-file", nargs="+", metavar="FILE", help="your styles (default: styles.csv in the data folder)")
     device = parser.add_argument_group("device")
     device.add_argument("--use-cpu", nargs="*", metavar="PART", help="draw on the CPU even when there is a GPU")
     device.add_argument("--medvram", action="store_true", help="keep one of text encoder, UNet and VAE on the GPU at a time")
@@ -298,6 +302,15 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 (any free one) to 65535, not {text!r}.")
     return int(text)
+
+
+def _one_file(parser: _Parser, names: Sequence[str] | None) -> Path | None:
+    """The file of `--styles-file`, of which A1111 takes several."""
+    if names is None:
+        return None
+    if len(names) > 1 or set(names[0]) & set("*?["):
+        parser.error("--styles-file takes one file here, which is also written to: put your styles into one.")
+    return Path(names[0])
 
 
 def _file(text: str) -> Path:

@@ -103,7 +103,6 @@ IGNORED = MappingProxyType(
         "--hypernetwork-dir": Ignored(1, _LATER),
         "--textual-inversion-templates-dir": Ignored(1, _LATER),
         "--localizations-dir": Ignored(1, _LATER),
-        "--styles-file": Ignored("*", _LATER),
     }
 )
 

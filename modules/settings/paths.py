@@ -29,20 +29,22 @@ class Paths:
     preview_decoders: tuple[Path, ...] = ()
     more_embeddings: tuple[Path, ...] = ()
     """Where else embeddings are looked for."""
+    own_styles: Path | None = None
+    """Another place for the styles than the data folder."""
 
     @property
     def config_file(self) -> Path:
         return self.data / "config.yaml"
 
     @property
+    def styles_file(self) -> Path:
+        """The user's styles, as A1111 keeps them."""
+        return self.own_styles or self.data / "styles.csv"
+
+    @property
     def defaults_file(self) -> Path:
         """What the Defaults page saved: the form's own defaults."""
         return self.data / "ui-defaults.yaml"
-
-    @property
-    def styles_file(self) -> Path:
-        """The user's styles, as A1111 keeps them."""
-        return self.data / "styles.csv"
 
     @property
     def state(self) -> Path:

@@ -165,3 +165,10 @@ def test_help_names_every_own_flag(capsys: pytest.CaptureFixture[str]):
 def test_it_is_light(subprocess_modules):
     loaded = subprocess_modules("modules.settings.flags", "modules.server.instance", "modules.server.splash")
     assert not loaded & {"torch", "gradio", "fastapi", "starlette", "uvicorn", "numpy", "PIL", "yaml"}
+
+
+def test_the_styles_may_lie_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert paths(parse(["--data-dir", str(tmp_path)], {})).styles_file == tmp_path / "styles.csv"
+    assert paths(parse(["--data-dir", str(tmp_path), "--styles-file", str(tmp_path / "mine.csv")], {})).styles_file == tmp_path / "mine.csv"
+    assert "one file" in refused(capsys, "--styles-file", "a.csv", "b.csv")
+    assert "one file" in refused(capsys, "--styles-file", "styles/*.csv")

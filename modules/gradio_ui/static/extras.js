@@ -108,7 +108,7 @@
     const number = (id) => parseFloat(webui.find(`#extras_${id} input[type=number]`)?.value || '0') || 0;
     const to = webui.find('#extras_tabs_resize input:checked')?.value === 'Scale to';
     let text = '';
-    if (picture && mode() === 'single') {
+    if (picture && mode() === 'single' && !['', 'None'].includes(webui.find('#extras_upscaler_1 input')?.value ?? '')) {
       const {width, height} = picture, wanted = [number('upscaling_resize_w'), number('upscaling_resize_h')];
       const factor = to ? Math.max(wanted[0] / width, wanted[1] / height) : number('upscaling_resize');
       const crop = to && webui.find('#extras_upscaling_crop input')?.checked;
