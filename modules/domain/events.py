@@ -42,6 +42,8 @@ class StepDone(_Event):
     batch: int
     batches: int
     preview: bytes | None = None
+    loss: float | None = None
+    """Of a training's step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

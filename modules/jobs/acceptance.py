@@ -13,6 +13,7 @@ from modules.domain.errors import InvalidRequest
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import JobRequest
 from modules.domain.requests import GenerationRequest, HiresPass
+from modules.domain.training import TrainRequest
 from modules.settings.paths import input_file
 from modules.settings.schema import Settings
 from modules.settings.values import with_options
@@ -34,6 +35,8 @@ def freeze(request: JobRequest, settings: Settings, catalog: Catalog, inputs: Pa
     settings = with_options(settings, dict(request.overrides))
     if isinstance(request, ExtrasRequest):
         return _frozen_extras(request, catalog), settings
+    if isinstance(request, TrainRequest):
+        return replace(request, checkpoint=catalog.checkpoint(request.checkpoint or settings.models.checkpoint).name), settings
     return _frozen_generation(request, settings, catalog), settings
 
 
@@ -72,7 +75,7 @@ def _check_inputs(request: JobRequest, inputs: Path) -> None:
     for name in request.inputs:
         path = input_file(inputs, name)
         if path is None or not path.is_file():
-            raise InvalidRequest("The start picture or its mask is not here any more: choose it again.")
+            raise InvalidRequest("A picture that the request begins from is not here any more: choose it again.")
 
 
 def _schedule(name: str, catalog: Catalog) -> str:
