@@ -104,7 +104,7 @@ class TrainRequest:
         check_range("Draw a sample every N steps", self.sample_every, 0, MAX_STEPS)
         if self.goal == "embedding":
             names = any("[name]" in line for line in self.lines) or any(self.name in example.words for example in self.examples)
-            check(names, "Captions: a textual inversion is learnt where its word stands; put [name] into the lines, as in: a photo of [name].")
+            check(names, "Captions: a word is learnt where it stands. Put [name] into the lines, as in: a photo of [name].")
 
     @property
     def lines(self) -> tuple[str, ...]:

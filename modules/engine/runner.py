@@ -17,10 +17,11 @@ from typing import cast
 
 import torch
 
-from modules.domain.errors import OutOfMemory, UserError
+from modules.domain.errors import InvalidRequest, OutOfMemory, UserError
 from modules.domain.events import Cancelled, EngineStatus, Failed, Finished, JobEvent, Stage, Started, StepDone
 from modules.domain.extras import ExtrasRequest
 from modules.domain.plans import ImagePlan
+from modules.domain.training import TrainRequest
 from modules.engine.canvas import Drawn
 from modules.engine.engine import Engine
 from modules.engine.extras import run_extras
@@ -28,6 +29,7 @@ from modules.engine.file_hashes import FileHashes
 from modules.engine.output import PictureWriter
 from modules.engine.resolve import PreviewOptions, output_options, preview_options, resolve
 from modules.jobs.protocol import DEVICE_FAULT_EXIT_CODE, Control, RunJob
+from modules.settings.paths import Paths
 from modules.settings.schema import Settings
 from modules.weights.hashes import HashCache
 from modules.weights.load import forget_frames, is_out_of_memory
@@ -49,8 +51,10 @@ class _Skipped(Exception):
 class EngineRunner:
     """`jobs.protocol.Runner` over an `Engine`. One job at a time."""
 
-    def __init__(self, engine: Engine, hashes: HashCache, version: str) -> None:
+    def __init__(self, engine: Engine, hashes: HashCache, version: str, paths: Paths | None = None) -> None:
+        """`paths` says where trained files go; without them nothing can be trained."""
         self._engine = engine
+        self._paths = paths
         self._hashes = FileHashes(hashes)
         self._version = version
 
@@ -86,6 +90,8 @@ class EngineRunner:
         """All of the job but its last event, which is returned."""
         if isinstance(job.request, ExtrasRequest):
             return run_extras(job, job.request, self._engine.upscalers, say, control)
+        if isinstance(job.request, TrainRequest):
+            return self._train(job, job.request, say, control)
         started = time.monotonic()
         settings = cast("Settings", job.settings)
         plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
@@ -108,6 +114,13 @@ class EngineRunner:
             writer.close()
         notes = (*(self._notes(plans[0]) if left else ()), *writer.notes)
         return Finished(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started, notes=notes)
+
+    def _train(self, job: RunJob, request: TrainRequest, say: Say, control: Control) -> JobEvent:
+        from modules.engine.training import run_training
+
+        if self._paths is None:
+            raise InvalidRequest("This engine was not told where trained files go.")
+        return run_training(job, request, self._engine, self._paths, self._hashes, self._version, say, control)
 
     def _batch(self, plan: ImagePlan, previews: PreviewOptions, watcher: _JobWatcher) -> list[Drawn]:
         """The pictures of one batch; none where it was skipped."""
@@ -184,6 +197,10 @@ def _failed(job: RunJob, error: UserError) -> Failed:
 
 def _out_of_memory_text(job: RunJob) -> str:
     request = job.request
+    if isinstance(request, TrainRequest):
+        return (
+            "There was not enough memory to train. Choose a smaller size, batch size or rank, and close other programs that use the device."
+        )
     if isinstance(request, ExtrasRequest):
         return "There was not enough memory to enlarge the picture to that size. Choose a smaller one."
     init, inpaint = request.init, request.inpaint

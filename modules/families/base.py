@@ -239,6 +239,10 @@ class Model(LoadedModel, Protocol):
         """By role."""
         ...
 
+    def own_output(self, x: Tensor, levels: Sequence[int], conditionings: Sequence[Conditioning]) -> Tensor:
+        """What the network itself says, eps or v, of x (n, C, H, W), row i at the noise level sigmas[levels[i]] under conditioning i."""
+        ...
+
     def replace_vae(self, vae: nn.Module) -> None:
         """Decode with another autoencoder of the same latents from now on."""
         ...

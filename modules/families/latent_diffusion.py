@@ -108,17 +108,25 @@ class LatentDiffusionModel:
         return replace(conditioning, context=torch.cat((conditioning.context, empty.repeat(repeats, 1))))
 
     def predict(self, x: Tensor, sigma: float, conditionings: Sequence[Conditioning], beside: Tensor | None = None) -> Tensor:
-        scaled = x * input_scale(sigma)
+        timesteps = torch.full((len(x),), timestep_of(sigma, self._log_sigmas), dtype=torch.float32, device=x.device)
+        return to_x0(self._facts.prediction, self._output(x * input_scale(sigma), timesteps, conditionings, beside), x, sigma)
+
+    def own_output(self, x: Tensor, levels: Sequence[int], conditionings: Sequence[Conditioning]) -> Tensor:
+        scales = torch.tensor([input_scale(self._sigmas[level]) for level in levels], device=x.device)
+        timesteps = torch.tensor(levels, dtype=torch.float32, device=x.device)
+        return self._output(x * scales[:, None, None, None], timesteps, conditionings, None)
+
+    def _output(self, scaled: Tensor, timesteps: Tensor, conditionings: Sequence[Conditioning], beside: Tensor | None) -> Tensor:
+        """What the UNet says (n, C, H, W), float32, of x_t at timesteps (n,)."""
         if self._facts.is_inpainting:
-            beside = self._all_masked(x) if beside is None else beside
-            scaled = torch.cat((scaled, beside.unsqueeze(0).expand(len(x), -1, -1, -1)), dim=1)
+            beside = self._all_masked(scaled) if beside is None else beside
+            scaled = torch.cat((scaled, beside.unsqueeze(0).expand(len(scaled), -1, -1, -1)), dim=1)
         self._residency.use(self._unet)
         dtype = self._residency.dtype("unet")
-        timesteps = torch.full((len(x),), timestep_of(sigma, self._log_sigmas), dtype=torch.float32, device=x.device)
         context = torch.stack([conditioning.context for conditioning in conditionings]).to(dtype)
-        added = self._added(x, conditionings) if self._told else None
+        added = self._added(scaled, conditionings) if self._told else None
         output = self._unet(scaled.to(dtype), timesteps, encoder_hidden_states=context, added_cond_kwargs=added, return_dict=False)[0]
-        return to_x0(self._facts.prediction, output.float(), x, sigma)
+        return output.float()
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         factor = self._facts.factor

@@ -77,6 +77,7 @@ def progress_json(context: AppContext, job_id: str) -> dict[str, Any]:
         "text": progress.text,
         "position": progress.queue_position,
         "preview_id": progress.preview_id,
+        "loss": progress.loss,
         "preview": "data:image/jpeg;base64," + base64.b64encode(preview).decode() if preview else None,
     }
 

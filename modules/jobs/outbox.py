@@ -84,4 +84,5 @@ def _merged(message: StepDone, before: StepDone) -> StepDone:
         batch=message.batch,
         batches=message.batches,
         preview=before.preview,
+        loss=message.loss,
     )

@@ -30,6 +30,8 @@ class Progress:
     text: str = ""
     preview_id: int = 0
     queue_position: int = 0
+    loss: float | None = None
+    """Of a training's last step."""
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class ProgressBoard:
             batches=event.batches,
             fraction=fraction,
             preview_id=entry.progress.preview_id + (event.preview is not None),
+            loss=event.loss,
         )
         entry.preview = event.preview or entry.preview
 

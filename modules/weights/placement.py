@@ -34,6 +34,11 @@ class Placement:
         full = self.device.type == "cpu" or self._options.no_half or (role == "vae" and self._options.no_half_vae)
         return torch.float32 if full else torch.float16
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether all networks stay on the device: no memory flag sends them to and fro."""
+        return not self._one_at_a_time
+
     def describe(self) -> str:
         """The device for people."""
         if self.device.type == "cpu":

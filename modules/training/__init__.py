@@ -1,0 +1,1 @@
+"""How do pictures with captions become a new word, or a LoRA?"""

@@ -1,0 +1,252 @@
+"""Learning from pictures: a word and a LoRA that change the picture as they should, a model that is left as it was, and going on."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file
+
+from modules.domain.catalog import Catalog
+from modules.domain.events import Cancelled, Failed, Finished, JobEvent, StepDone
+from modules.domain.networks import EmbeddingInfo, LoraInfo
+from modules.domain.requests import GenerationRequest
+from modules.domain.training import Example, TrainRequest
+from modules.engine.runner import EngineRunner
+from modules.jobs.protocol import RunJob
+from modules.settings.paths import Paths
+from modules.weights.hashes import HashCache
+from tests.engine.drawing import Studio, Wishes, images, pixels, small_request
+from tests.tiny_models import catalog_of, checkpoint_info, write_checkpoint
+
+STARTER = Path(__file__).parents[2] / "models" / "Stable-diffusion" / "starter.safetensors"
+
+
+@dataclass
+class School:
+    """A studio with folders for what is learnt."""
+
+    studio: Studio
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        folder = self.studio.folder
+        self.paths = Paths(
+            data=folder,
+            models=folder / "models",
+            checkpoints=(folder / "models",),
+            vaes=(),
+            loras=(folder / "Lora",),
+            embeddings=folder / "embeddings",
+            outputs=folder / "outputs",
+        )
+        self.studio.runner = EngineRunner(self.studio.engine, HashCache(folder / "hashes.sqlite"), "0.1.0", self.paths)
+
+    def job(
+        self, request: TrainRequest | GenerationRequest, *, wishes: Wishes | None = None, catalog: Catalog | None = None
+    ) -> list[JobEvent]:
+        self.studio.jobs += 1
+        job = RunJob(
+            job_id=f"job{self.studio.jobs}",
+            attempt=1,
+            request=request,
+            settings=self.studio.settings,
+            catalog=catalog or self.studio.catalog,
+            entropy=1,
+            staging=str(self.studio.folder / "staging"),
+            inputs=str(self.studio.inputs),
+        )
+        events: list[JobEvent] = []
+        self.studio.runner.run(job, events.append, wishes or Wishes())
+        return events
+
+    def train(self, *, wishes: Wishes | None = None, **more: Any) -> list[JobEvent]:
+        return self.job(TrainRequest(**{**self.asked, **more}), wishes=wishes)
+
+    def draw(self, prompt: str, catalog: Catalog | None = None, **more: Any) -> npt.NDArray[np.uint8]:
+        events = self.job(small_request(prompt=prompt, **more), catalog=catalog)
+        assert isinstance(events[-1], Finished), events[-1]
+        return pixels(images(events)[0])
+
+    def with_files(self) -> Catalog:
+        """The catalogue as it is when the folders were looked at again."""
+        loras = tuple(
+            LoraInfo(name=path.name, path=str(path), size=path.stat().st_size) for path in sorted(self.paths.loras[0].glob("*.safetensors"))
+        )
+        words = tuple(
+            EmbeddingInfo(name=path.name, path=str(path), word=path.stem, size=path.stat().st_size)
+            for path in sorted(self.paths.embeddings.glob("*.safetensors"))
+        )
+        return replace(self.studio.catalog, loras=loras, embeddings=words)
+
+
+def target(colour: tuple[int, int, int], side: int) -> Image.Image:
+    """Rings on white: something that has no name."""
+    picture = Image.new("RGB", (side, side), "white")
+    draw = ImageDraw.Draw(picture)
+    for share, ink in ((0.42, colour), (0.28, (255, 255, 255)), (0.14, colour)):
+        r = share * side
+        draw.ellipse((side / 2 - r, side / 2 - r, side / 2 + r, side / 2 + r), fill=ink)
+    return picture
+
+
+@pytest.fixture
+def school(tmp_path: Path) -> School:
+    """A tiny model and two small pictures."""
+    studio = Studio(tmp_path, catalog_of(write_checkpoint(tmp_path / "models")))
+    examples = tuple(
+        Example(image=studio.put(target(colour, 32)), words=words) for colour, words in (((200, 0, 0), "red"), ((0, 0, 200), "blue"))
+    )
+    return School(
+        studio,
+        {
+            "name": "rings",
+            "examples": examples,
+            "width": 64,
+            "height": 64,
+            "steps": 4,
+            "batch_size": 2,
+            "template": "a [name], [filewords]",
+        },
+    )
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> School:
+    """The program's own checkpoint and five pictures of a thing that it does not know."""
+    torch.set_num_threads(2)
+    studio = Studio(tmp_path, catalog_of(checkpoint_info(STARTER)))
+    rings = [target((150, 0, 160), side) for side in (128, 112, 120, 124, 116)]
+    examples = tuple(Example(image=studio.put(picture)) for picture in rings)
+    return School(studio, {"name": "rings", "examples": examples, "width": 128, "height": 128})
+
+
+def ended(events: list[JobEvent]) -> Finished:
+    assert isinstance(events[-1], Finished), events[-1]
+    return events[-1]
+
+
+def purple(picture: npt.NDArray[np.uint8]) -> float:
+    """How much of it has the rings' colour."""
+    near = np.abs(picture.astype(int) - np.array((150, 0, 160))).max(axis=2) < 60
+    return float(near.mean())
+
+
+@pytest.mark.slow
+def test_a_word_is_learnt_from_five_pictures(starter: School) -> None:
+    how = {"steps": 20, "width": 128, "height": 128, "cfg_scale": 5.0, "negative_prompt": ""}
+    before = starter.draw("a rings", **how)
+    events = starter.train(template="a [name]\n[name]", steps=160, batch_size=4, vectors=4, rate=0.03, begin_with="soccer ball")
+    ended(events)
+    losses = [
+        float(loss)
+        for _, loss in csv.reader((starter.paths.outputs / "training" / "embedding-rings" / "loss.csv").read_text().splitlines())
+    ]
+    assert len(losses) == 160 and np.mean(losses[-40:]) < 0.75 * np.mean(losses[:40])
+    assert np.array_equal(starter.draw("a rings", **how), before), "the model itself is as it was"
+    after = starter.draw("a rings", starter.with_files(), **how)
+    assert purple(before) < 0.05 and purple(after) > 0.15
+
+
+@pytest.mark.slow
+def test_a_lora_is_learnt_from_five_pictures(starter: School) -> None:
+    how = {"steps": 20, "width": 128, "height": 128, "cfg_scale": 5.0, "negative_prompt": ""}
+    before = starter.draw("a ball", **how)
+    ended(starter.train(goal="lora", template="a ball", steps=100, batch_size=4, rate=3e-3, convolutions=True))
+    assert np.array_equal(starter.draw("a ball", **how), before)
+    after = starter.draw("a ball <lora:rings:1>", starter.with_files(), **how)
+    assert purple(before) < 0.05 and purple(after) > 0.15
+
+
+@pytest.mark.parametrize("more", [{}, {"goal": "lora", "convolutions": True, "text_encoder": True}])
+def test_stopped_and_gone_on_with_it_learns_the_same(school: School, more: dict[str, Any]) -> None:
+    how: dict[str, Any] = {"sample_prompt": "a [x]", "sample_every": 2, "mirrored": True, **more}
+    kind = "lora" if more else "embedding"
+    home = school.paths.loras[0] if more else school.paths.embeddings
+    ended(school.train(**how, steps=6))
+    whole = load_file(home / "rings.safetensors")
+    (home / "rings.safetensors").unlink()
+    stopped = school.train(**how, steps=6, anew=True, wishes=Wishes(interrupt_when=lambda asked: asked >= 8))
+    assert isinstance(stopped[-1], Cancelled)
+    assert not (home / "rings.safetensors").exists()
+    again = school.train(**how, steps=6)
+    ended(again)
+    assert len(images(stopped)) + len(images(again)) in (2, 3), "one that is being drawn is dropped"
+    parts = load_file(home / "rings.safetensors")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    curve = list(csv.reader((school.paths.outputs / "training" / f"{kind}-rings" / "loss.csv").read_text().splitlines()))
+    assert [int(step) for step, _ in curve] == [1, 2, 3, 4, 5, 6]
+    ended(school.train(**how, steps=8))
+    assert not all(torch.equal(whole[name], tensor) for name, tensor in load_file(home / "rings.safetensors").items())
+
+
+def test_losses_travel_with_the_steps(school: School) -> None:
+    steps = [event for event in school.train() if isinstance(event, StepDone)]
+    assert steps[0].step == 1 and steps[-1].step == steps[-1].steps == 4
+    assert all(event.loss is not None and event.loss > 0 for event in steps)
+
+
+def test_samples_show_what_is_learnt_so_far(school: School) -> None:
+    events = school.train(goal="lora", rate=0.05, sample_prompt="red", sample_every=2, steps=4)
+    first, second = images(events)
+    assert (first.index, second.index) == (0, 1)
+    assert not np.array_equal(pixels(first), pixels(second))
+    assert first.infotext.startswith("red\n") and "Seed: 1" in first.infotext
+
+
+def test_the_file_is_the_change_that_the_hooks_made(school: School) -> None:
+    """The last sample, drawn by hooks, is what the file draws from the weights."""
+    events = school.train(
+        goal="lora", rate=0.05, rank=4, alpha=2.0, convolutions=True, text_encoder=True, sample_prompt="red", sample_every=4
+    )
+    ended(events)
+    sample = pixels(images(events)[-1]).astype(int)
+    drawn = school.draw(
+        "red <lora:rings:1>", school.with_files(), width=64, height=64, steps=20, seed=1, sampler="dpmpp_2m", negative_prompt=""
+    )
+    plain = school.draw("red", width=64, height=64, steps=20, seed=1, sampler="dpmpp_2m", negative_prompt="")
+    assert np.abs(sample - drawn).max() <= 12, "but for float16 in the file"
+    assert np.abs(sample - plain).max() > 40
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"sample_prompt": "a <lora:other:1>", "sample_every": 1}, "no other networks"),
+        ({"checkpoint": "nowhere.safetensors"}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_is_said(school: School, more: dict[str, Any], sentence: str) -> None:
+    (school.paths.loras[0]).mkdir()
+    (school.paths.loras[0] / "other.safetensors").write_bytes(b"x")
+    school.studio.catalog = replace(school.studio.catalog, loras=school.with_files().loras)
+    event = school.train(**more)[-1]
+    assert isinstance(event, Failed) and sentence in event.reason
+
+
+def test_others_files_and_other_trainings_are_left_alone(school: School) -> None:
+    school.paths.embeddings.mkdir()
+    file = school.paths.embeddings / "rings.safetensors"
+    file.write_bytes(b"somebody's")
+    event = school.train()[-1]
+    assert isinstance(event, Failed) and "already" in event.reason and file.read_bytes() == b"somebody's"
+    ended(school.train(anew=True))
+    assert set(load_file(file)) == {"emb_params"}
+    event = school.train(vectors=9)[-1]
+    assert isinstance(event, Failed) and "other pictures or settings" in event.reason
+
+
+def test_pictures_that_cannot_be_read_are_named_and_left_out(school: School) -> None:
+    broken = school.asked["examples"][1].image
+    (school.studio.inputs / f"{broken}.png").write_bytes(b"no picture")
+    assert any("Picture 2 was left out" in note for note in ended(school.train()).notes)
+    (school.studio.inputs / f"{school.asked['examples'][0].image}.png").write_bytes(b"no picture")
+    event = school.train(name="other")[-1]
+    assert isinstance(event, Failed) and "None of the pictures" in event.reason
