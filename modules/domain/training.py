@@ -31,6 +31,15 @@ DEFAULT_RATES: Mapping[Goal, float] = {"embedding": 0.01, "lora": 0.001}
 _NAME = re.compile(r"[\w][\w \-.+]{0,99}")
 
 
+_NUMBERED = re.compile(r"[\s\d_\-]*(?=\D)")
+
+
+def words_of_file(stem: str) -> str:
+    """What a file's name says without its ending: "0012-a_red-barn" says "a red barn", "0012" nothing."""
+    bare = "" if stem.isdigit() else _NUMBERED.sub("", stem, count=1)
+    return " ".join(re.sub(r"[_\-]+", " ", bare).split())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """A picture to learn from, and what it shows in words: its file's name or its caption. Either may be empty."""
@@ -115,6 +124,11 @@ class TrainRequest:
     def tab(self) -> str:
         """What this kind of work is called in folders' names and on the page."""
         return KIND
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that the training has to itself."""
+        return f"{self.goal}-{self.name}"
 
     @property
     def prompt(self) -> str:

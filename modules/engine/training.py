@@ -188,18 +188,15 @@ class _JobWatcher:
         self.check()
 
 
-def training_folder(paths: Paths, request: TrainRequest) -> Path:
-    """The folder below the outputs that a training of this name has to itself."""
-    return paths.outputs / "training" / f"{request.goal}-{request.name}"
-
-
 def _homes(request: TrainRequest, paths: Paths) -> _Homes:
     home = paths.loras[0] if request.goal == "lora" else paths.embeddings
-    return _Homes(file=home / f"{request.name}.safetensors", folder=training_folder(paths, request))
+    return _Homes(file=home / f"{request.name}.safetensors", folder=paths.training / request.folder)
 
 
 def _earlier(request: TrainRequest, homes: _Homes) -> Mapping[str, Any] | None:
     """What an earlier training of the same name has learnt; None to begin with nothing. Raises `InvalidRequest`."""
+    if homes.file.exists() and not homes.folder.exists():
+        raise InvalidRequest(f"There is a file {homes.file.name} already, which was not trained here. Choose another name.")
     if request.anew:
         for path in (homes.state, homes.curve):
             with suppress(FileNotFoundError):
@@ -208,7 +205,7 @@ def _earlier(request: TrainRequest, homes: _Homes) -> Mapping[str, Any] | None:
     state = read_state(homes.state)
     if state is None:
         if homes.file.exists():
-            raise InvalidRequest(f"There is a file {homes.file.name} already. Choose another name, or tick “Begin anew” to replace it.")
+            raise InvalidRequest(f"What {request.name} has learnt is not there any more. Tick “Begin anew”, or choose another name.")
         return None
     if state.get("training") != json.dumps(request.same_training, sort_keys=True):
         sentence = "with other pictures or settings. Choose another name, or tick “Begin anew” to forget it."

@@ -19,8 +19,10 @@ from modules.domain.errors import UserError
 from modules.domain.jobs import Job
 from modules.domain.networks import MAX_VECTORS
 from modules.domain.results import SavedImage
+from modules.domain.training import TrainRequest
 from modules.gradio_ui.run_routes import image_json, runs_json
 from modules.gradio_ui.stream import engine_json, job_stream, jobs_json
+from modules.gradio_ui.train_bindings import loss_curve
 from modules.imaging.files import read_infotext
 from modules.prompts.chunks import count_tokens
 from modules.prompts.inserts import inserts_of, mentioned
@@ -30,7 +32,7 @@ from modules.settings.schema import SettingRow, rows
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
     *("core.js", "hints.js", "form.js", "runs.js", "output.js", "viewer.js"),
-    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js"),
+    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js", "train.js"),
 )
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _TYPES = {
@@ -125,6 +127,11 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
     def clear(request: Request) -> dict[str, str]:
         context.queue.clear(_user(request))
         return {}
+
+    @router.get("/jobs/{job_id}/losses")
+    def losses(job_id: str, request: Request) -> dict[str, Any]:
+        job = _own_job(context, job_id, request)
+        return {"losses": loss_curve(context, job.request) if isinstance(job.request, TrainRequest) else []}
 
 
 def _own_job(context: AppContext, job_id: str, request: Request) -> Job:

@@ -22,6 +22,7 @@ from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
 from modules.gradio_ui.tabs.png_info import png_info_tab
 from modules.gradio_ui.tabs.settings import SettingsTab, control_update, quick_updates, settings_tab, to_option
+from modules.gradio_ui.tabs.train import train_tab
 from modules.gradio_ui.tabs.txt2img import txt2img_tab
 
 
@@ -37,7 +38,8 @@ def build(context: AppContext) -> gr.Blocks:
             extras = extras_tab(context, notices, demo)
             gallery_tab()
             png_info_tab(context, notices)
-            forms = [txt2img.form, img2img.form, extras]
+            train = train_tab(context, quick, notices, demo)
+            forms = [txt2img.form, img2img.form, extras, train]
             tab = settings_tab(context, forms, quick, notices)
         gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
         _wire_quicksettings(context, notices, quick, txt2img.form, tab)
@@ -135,4 +137,4 @@ def _native_size(context: AppContext) -> dict[str, int]:
     """Width and height that suit the checkpoint in use, for a form that nobody has touched yet."""
     title = context.settings.current.models.checkpoint
     width, height = matching_size(DEFAULT_SIZE, DEFAULT_SIZE, context.catalog.snapshot(), title)
-    return {f"{tab}_{name}": side for tab in ("txt2img", "img2img") for name, side in (("width", width), ("height", height))}
+    return {f"{tab}_{name}": side for tab in ("txt2img", "img2img", "train") for name, side in (("width", width), ("height", height))}

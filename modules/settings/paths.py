@@ -47,6 +47,11 @@ class Paths:
         return self.data / "ui-defaults.yaml"
 
     @property
+    def training(self) -> Path:
+        """What trainings have learnt so far, a folder each."""
+        return self.outputs / "training"
+
+    @property
     def state(self) -> Path:
         """Databases, the lock and staged pictures: the program's own, not the user's."""
         return self.data / "db"

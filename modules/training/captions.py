@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
-
-_NUMBERED = re.compile(r"^[\s\d_\-]*(?=\D)")
-
-
-def words_of_file(stem: str) -> str:
-    """What a file's name says: "0012-a_red-barn" says "a red barn"."""
-    bare = _NUMBERED.sub("", stem)
-    return " ".join(re.sub(r"[_\-]+", " ", bare).split())
 
 
 def caption(rng: np.random.Generator, lines: Sequence[str], name: str, words: str) -> str:

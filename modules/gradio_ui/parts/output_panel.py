@@ -14,6 +14,7 @@ _MARKUP = """
     <div class="bar"></div><span class="text" role="status" aria-live="polite"></span>
   </div>
   <div class="run-tools" hidden></div>
+  <div class="loss-curve" hidden></div>
   <div class="stage" id="{tab}_gallery" tabindex="0" aria-label="Result">
     <img class="shown" alt="" hidden><div class="empty">The picture will appear here.</div>
   </div>

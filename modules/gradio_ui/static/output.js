@@ -150,6 +150,7 @@
       this.renderProgress(job);
       webui.runs.renderTools(this.part('.run-tools'), webui.runs.get(job?.run), (url) => ask(url));
       webui.runs.renderSheet(this.part('.sheet'), webui.runs.get(job?.run), (image) => this.look(image));
+      webui.train?.render(this.part('.loss-curve'), job);
       this.renderStage(job);
       this.renderThumbs(job);
       this.renderText(job);
@@ -168,6 +169,7 @@
       else if (percent > 0) words.push(`${percent}%`);
       if (progress.eta != null && job.state === 'running') words.push(`ETA ${duration(progress.eta)}`);
       if (progress.steps && job.state === 'running') words.push(`step ${progress.step}/${progress.steps}`);
+      if (progress.loss != null && job.state === 'running') words.push(`loss ${progress.loss.toFixed(4)}`);
       if (progress.text) words.push(progress.text);
       if (engine.state === 'starting' || engine.state === 'restarting') words.push(engine.text);
       bar.setAttribute('aria-valuenow', percent);
