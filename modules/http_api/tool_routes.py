@@ -20,7 +20,7 @@ _MISSING: dict[int | str, dict[str, Any]] = {
     501: {"model": Problem, "description": "This program does not have that; the answer says what to use instead."},
 }
 _INTERROGATE = "There is no captioning model in this program yet."
-_TRAINING = "Training is not part of this program. Put what a trainer made into the models folder instead."
+_TRAINING = "Training is on the page, in the tab Train; over the API there is none in this program yet."
 _INTERROGATORS = ("clip", "deepdanbooru", "deepbooru")
 
 
@@ -89,7 +89,7 @@ def missing_routes() -> APIRouter:
     @router.post("/train/embedding")
     @router.post("/train/hypernetwork")
     def training() -> None:
-        """Training: not in this program."""
+        """Training: on the page only."""
         raise Refusal(501, _TRAINING)
 
     return router
