@@ -79,7 +79,7 @@ def run_training(
     if not engine.models.placement.holds_all:
         raise InvalidRequest("Training needs all networks on the device: start without --medvram and --lowvram.")
     homes = _homes(request, paths)
-    state = _earlier(request, homes)
+    state = _earlier(request, homes, first=job.attempt == 1)
     plan = _sample_plan(job, request)
     say(Started(job_id=job.job_id, attempt=job.attempt, image_count=request.image_count))
     watcher = _JobWatcher(job, say, control)
@@ -193,11 +193,14 @@ def _homes(request: TrainRequest, paths: Paths) -> _Homes:
     return _Homes(file=home / f"{request.name}.safetensors", folder=paths.training / request.folder)
 
 
-def _earlier(request: TrainRequest, homes: _Homes) -> Mapping[str, Any] | None:
-    """What an earlier training of the same name has learnt; None to begin with nothing. Raises `InvalidRequest`."""
+def _earlier(request: TrainRequest, homes: _Homes, *, first: bool) -> Mapping[str, Any] | None:
+    """What an earlier training of the same name has learnt; None to begin with nothing. Raises `InvalidRequest`.
+
+    A second attempt at the same job goes on with what the `first` one has learnt, also where that began anew.
+    """
     if homes.file.exists() and not homes.folder.exists():
         raise InvalidRequest(f"There is a file {homes.file.name} already, which was not trained here. Choose another name.")
-    if request.anew:
+    if request.anew and first:
         for path in (homes.state, homes.curve):
             with suppress(FileNotFoundError):
                 path.unlink()

@@ -50,12 +50,12 @@ class School:
         self.studio.runner = EngineRunner(self.studio.engine, HashCache(folder / "hashes.sqlite"), "0.1.0", self.paths)
 
     def job(
-        self, request: TrainRequest | GenerationRequest, *, wishes: Wishes | None = None, catalog: Catalog | None = None
+        self, request: TrainRequest | GenerationRequest, *, wishes: Wishes | None = None, catalog: Catalog | None = None, attempt: int = 1
     ) -> list[JobEvent]:
         self.studio.jobs += 1
         job = RunJob(
             job_id=f"job{self.studio.jobs}",
-            attempt=1,
+            attempt=attempt,
             request=request,
             settings=self.studio.settings,
             catalog=catalog or self.studio.catalog,
@@ -67,8 +67,8 @@ class School:
         self.studio.runner.run(job, events.append, wishes or Wishes())
         return events
 
-    def train(self, *, wishes: Wishes | None = None, **more: Any) -> list[JobEvent]:
-        return self.job(TrainRequest(**{**self.asked, **more}), wishes=wishes)
+    def train(self, *, wishes: Wishes | None = None, attempt: int = 1, **more: Any) -> list[JobEvent]:
+        return self.job(TrainRequest(**{**self.asked, **more}), wishes=wishes, attempt=attempt)
 
     def draw(self, prompt: str, catalog: Catalog | None = None, **more: Any) -> npt.NDArray[np.uint8]:
         events = self.job(small_request(prompt=prompt, **more), catalog=catalog)
@@ -258,3 +258,11 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(school: School) -> 
     (school.studio.inputs / f"{school.asked['examples'][0].image}.png").write_bytes(b"no picture")
     event = school.train(name="other")[-1]
     assert isinstance(event, Failed) and "None of the pictures" in event.reason
+
+
+def test_a_second_attempt_goes_on_though_the_first_began_anew(school: School) -> None:
+    stopped = school.train(steps=6, anew=True, wishes=Wishes(interrupt_when=lambda asked: asked >= 8))
+    assert isinstance(stopped[-1], Cancelled)
+    reached = max(event.step for event in stopped if isinstance(event, StepDone))
+    again = [event.step for event in school.train(steps=6, anew=True, attempt=2) if isinstance(event, StepDone)]
+    assert again[0] > reached or again[0] == 6
