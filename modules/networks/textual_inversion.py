@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from modules.domain.errors import ModelLoadError
 from modules.domain.networks import MAX_VECTORS
 
+_SDXL_ROLES = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+
 Vectors = Mapping[str, Tensor]
 """(n, width) float32 by text encoder: `clip_l` and `clip_g` in a file for SDXL, else only the empty name."""
 
@@ -44,6 +46,9 @@ def data_in_picture(text: str) -> Any:
 
 def fit(vectors: Vectors, widths: Mapping[str, int]) -> Mapping[str, Tensor] | None:
     """The vectors by role, for text encoders of these widths by role; None where they are for other text encoders."""
+    named = {role: vectors[name] for name, role in _SDXL_ROLES.items() if name in vectors}
+    if len(named) == len(vectors) and {role: tensor.shape[1] for role, tensor in named.items()} == dict(widths):
+        return named
     by_width = {tensor.shape[1]: tensor for tensor in vectors.values()}
     if len(by_width) != len(vectors) or sorted(by_width) != sorted(widths.values()):
         return None

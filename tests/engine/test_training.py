@@ -24,6 +24,7 @@ from modules.jobs.protocol import RunJob
 from modules.settings.paths import Paths
 from modules.weights.hashes import HashCache
 from tests.engine.drawing import Studio, Wishes, images, pixels, small_request
+from tests.tiny_families import write_tiny
 from tests.tiny_models import catalog_of, checkpoint_info, write_checkpoint
 
 STARTER = Path(__file__).parents[2] / "models" / "Stable-diffusion" / "starter.safetensors"
@@ -266,3 +267,18 @@ def test_a_second_attempt_goes_on_though_the_first_began_anew(school: School) ->
     reached = max(event.step for event in stopped if isinstance(event, StepDone))
     again = [event.step for event in school.train(steps=6, anew=True, attempt=2) if isinstance(event, StepDone)]
     assert again[0] > reached or again[0] == 6
+
+
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+@pytest.mark.parametrize("goal", ["embedding", "lora"])
+def test_every_family_learns_and_its_file_draws(tmp_path: Path, family: str, goal: str) -> None:
+    studio = Studio(tmp_path, catalog_of(write_tiny(tmp_path / "models", family)))
+    examples = (Example(image=studio.put(target((200, 0, 0), 64))),)
+    how: dict[str, Any] = {"convolutions": True, "text_encoder": True} if goal == "lora" else {"vectors": 2}
+    school = School(studio, {"name": "rings", "examples": examples, "width": 64, "height": 64, "steps": 3, "template": "a [name]"})
+    plain = {"width": 64, "height": 64, "negative_prompt": ""}
+    before = school.draw("a rings", **plain)
+    ended(school.train(goal=goal, rate=0.1, **how))
+    assert np.array_equal(school.draw("a rings", **plain), before)
+    prompt = "a rings" if goal == "embedding" else "a rings <lora:rings:1>"
+    assert not np.array_equal(school.draw(prompt, school.with_files(), **plain), before)
