@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 from modules.domain.checks import check
 from modules.domain.extras import KIND, ExtrasRequest
+from modules.domain.merging import KIND as MERGE
+from modules.domain.merging import MergeRequest
 from modules.domain.requests import GenerationRequest
 
-JobRequest = GenerationRequest | ExtrasRequest
+JobRequest = GenerationRequest | ExtrasRequest | MergeRequest
 """What can be asked for. Each has `tab`, `prompt`, `inputs`, `image_count`, `overrides` and `to_json`."""
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "quarantined"]
@@ -59,5 +61,7 @@ def request_from_json(data: Mapping[str, Any]) -> JobRequest:
     kind = data.get("kind")
     if kind is None:
         return GenerationRequest.from_json(data)
+    if kind == MERGE:
+        return MergeRequest.from_json(data)
     check(kind == KIND, f"This version does not know requests of the kind {kind!r}.")
     return ExtrasRequest.from_json(data)

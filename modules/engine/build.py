@@ -47,7 +47,7 @@ def build_runner(config: EngineConfig) -> EngineRunner:
     hashes = HashCache(config.paths.hashes_db)
     if config.preload is not None:
         _preload(engine, config.preload, config.paths, hashes)
-    return EngineRunner(engine, hashes, config.version)
+    return EngineRunner(engine, hashes, config.version, config.paths.checkpoints[0])
 
 
 def _preload(engine: Engine, name: str, paths: Paths, hashes: HashCache) -> None:

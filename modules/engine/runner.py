@@ -20,11 +20,13 @@ import torch
 from modules.domain.errors import OutOfMemory, UserError
 from modules.domain.events import Cancelled, EngineStatus, Failed, Finished, JobEvent, Stage, Started, StepDone
 from modules.domain.extras import ExtrasRequest
+from modules.domain.merging import MergeRequest
 from modules.domain.plans import ImagePlan
 from modules.engine.canvas import Drawn
 from modules.engine.engine import Engine
 from modules.engine.extras import run_extras
 from modules.engine.file_hashes import FileHashes
+from modules.engine.merge import run_merge
 from modules.engine.output import PictureWriter
 from modules.engine.resolve import PreviewOptions, output_options, preview_options, resolve
 from modules.jobs.protocol import DEVICE_FAULT_EXIT_CODE, Control, RunJob
@@ -47,10 +49,12 @@ class _Skipped(Exception):
 
 
 class EngineRunner:
-    """`jobs.protocol.Runner` over an `Engine`. One job at a time."""
+    """`jobs.protocol.Runner` over an `Engine`. One job at a time. New checkpoints are written into the folder `checkpoints`."""
 
-    def __init__(self, engine: Engine, hashes: HashCache, version: str) -> None:
+    def __init__(self, engine: Engine, hashes: HashCache, version: str, checkpoints: Path) -> None:
         self._engine = engine
+        self._checkpoints = checkpoints
+        self._digests = hashes
         self._hashes = FileHashes(hashes)
         self._version = version
 
@@ -86,6 +90,8 @@ class EngineRunner:
         """All of the job but its last event, which is returned."""
         if isinstance(job.request, ExtrasRequest):
             return run_extras(job, job.request, self._engine.upscalers, say, control)
+        if isinstance(job.request, MergeRequest):
+            return run_merge(job, job.request, self._checkpoints, self._digests, say, control)
         started = time.monotonic()
         settings = cast("Settings", job.settings)
         plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
@@ -186,6 +192,8 @@ def _out_of_memory_text(job: RunJob) -> str:
     request = job.request
     if isinstance(request, ExtrasRequest):
         return "There was not enough memory to enlarge the picture to that size. Choose a smaller one."
+    if isinstance(request, MergeRequest):
+        return "There was not enough memory to merge the models. Close other programs, then try again."
     init, inpaint = request.init, request.inpaint
     is_asked = (init is None or init.resize_by is None) and (inpaint is None or inpaint.outpaint is None)
     size = f"{request.width}x{request.height}" if is_asked else "that size"

@@ -54,7 +54,7 @@ class Studio:
     def __post_init__(self) -> None:
         models = ModelManager(CPU)
         self.engine = Engine(models, upscaler_models(models.placement))
-        self.runner = EngineRunner(self.engine, HashCache(self.folder / "hashes.sqlite"), "0.1.0")
+        self.runner = EngineRunner(self.engine, HashCache(self.folder / "hashes.sqlite"), "0.1.0", self.folder / "models")
         self.jobs = 0
 
     @property

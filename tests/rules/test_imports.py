@@ -23,7 +23,8 @@ MAY = {
     "families": "domain sampling prompts",
     "networks": "domain families",
     "weights": "domain settings families networks",
-    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers jobs",
+    "merging": "domain families networks weights",
+    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers jobs merging",
     "scripts": "domain prompts imaging",
     "runs": "domain settings imaging jobs gallery scripts",
     "context": "domain settings jobs gallery runs hooks",
@@ -54,7 +55,7 @@ HEAVY = (
     "torchvision",
     "scipy",
 )
-ENGINE = ("sampling", "families", "weights", "networks", "engine", "upscalers")
+ENGINE = ("sampling", "families", "weights", "networks", "engine", "upscalers", "merging")
 
 
 def edges(file: SourceFile) -> Iterator[tuple[str, str, int]]:
