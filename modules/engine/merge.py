@@ -172,7 +172,7 @@ class _Watcher:
         if share != self._told:
             self._told = share
             self._say(StepDone(job_id=self._job.job_id, attempt=self._job.attempt, step=number, steps=count, batch=1, batches=1))
-            self.stage(f"Merging, tensor {number + 1} of {count}" if number < count else "Saving")
+            self.stage("Merging" if number < count else "Saving")
         self._check()
 
     def _check(self) -> None:

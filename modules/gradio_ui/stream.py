@@ -24,7 +24,8 @@ from modules.domain.events import (
     StepDone,
 )
 from modules.domain.extras import ExtrasRequest
-from modules.domain.jobs import Job
+from modules.domain.jobs import Job, JobRequest
+from modules.domain.merging import MergeRequest
 from modules.gradio_ui.run_routes import image_json, run_json, runs_json
 from modules.runs.run import RunChanged
 
@@ -43,7 +44,7 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "source": job.source,
         "tab": job.request.tab,
         "prompt": job.request.prompt,
-        "name": job.request.name if isinstance(job.request, ExtrasRequest) else "",
+        "name": job_name(job.request),
         "created": job.created,
         "seconds": seconds,
         "count": job.request.image_count,
@@ -52,6 +53,13 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "images": [image_json(image) for image in images],
         "progress": progress_json(context, job.id),
     }
+
+
+def job_name(request: JobRequest) -> str:
+    """What a job without a prompt is called."""
+    if isinstance(request, MergeRequest):
+        return request.title
+    return request.name if isinstance(request, ExtrasRequest) else ""
 
 
 def jobs_json(context: AppContext, owner: str) -> list[dict[str, Any]]:
