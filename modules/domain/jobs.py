@@ -65,3 +65,10 @@ def request_from_json(data: Mapping[str, Any]) -> JobRequest:
         return MergeRequest.from_json(data)
     check(kind == KIND, f"This version does not know requests of the kind {kind!r}.")
     return ExtrasRequest.from_json(data)
+
+
+def name_of(request: JobRequest) -> str:
+    """What a job is called that has no prompt: its source's file, or what it makes; empty for one that is drawn."""
+    if isinstance(request, MergeRequest):
+        return request.title
+    return request.name if isinstance(request, ExtrasRequest) else ""

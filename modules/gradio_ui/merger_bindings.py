@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -73,8 +74,10 @@ def to_request(values: Mapping[str, Any], catalog: Catalog) -> MergeRequest:
         )
     )
     # with the catalogue's own names, which is what the automatic name is made of
-    names = {name: catalog.checkpoint(text).name for name in ("primary", "secondary", "tertiary") if (text := getattr(request, name))}
-    return MergeRequest(**{**{name: getattr(request, name) for name in MergeRequest.__slots__}, **names})
+    names: dict[str, Any] = {
+        name: catalog.checkpoint(text).name for name in ("primary", "secondary", "tertiary") if (text := getattr(request, name))
+    }
+    return replace(request, **names)
 
 
 def _chosen(values: Mapping[str, Any], name: str) -> str:

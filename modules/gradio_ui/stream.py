@@ -23,9 +23,7 @@ from modules.domain.events import (
     Started,
     StepDone,
 )
-from modules.domain.extras import ExtrasRequest
-from modules.domain.jobs import Job, JobRequest
-from modules.domain.merging import MergeRequest
+from modules.domain.jobs import Job, name_of
 from modules.gradio_ui.run_routes import image_json, run_json, runs_json
 from modules.runs.run import RunChanged
 
@@ -44,7 +42,7 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "source": job.source,
         "tab": job.request.tab,
         "prompt": job.request.prompt,
-        "name": job_name(job.request),
+        "name": name_of(job.request),
         "created": job.created,
         "seconds": seconds,
         "count": job.request.image_count,
@@ -53,13 +51,6 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "images": [image_json(image) for image in images],
         "progress": progress_json(context, job.id),
     }
-
-
-def job_name(request: JobRequest) -> str:
-    """What a job without a prompt is called."""
-    if isinstance(request, MergeRequest):
-        return request.title
-    return request.name if isinstance(request, ExtrasRequest) else ""
 
 
 def jobs_json(context: AppContext, owner: str) -> list[dict[str, Any]]:

@@ -72,15 +72,29 @@ def _wire_quicksettings(context: AppContext, notices: Notices, quick: Mapping[st
 
 
 def _wire_merger(context: AppContext, notices: Notices, quick: Mapping[str, Any], merger: MergerTab, tab: SettingsTab) -> None:
-    """The result's button makes it the checkpoint to draw with, as choosing it in the bar does."""
+    """The result's button makes it the checkpoint to draw with, as choosing it in the bar does; before that nothing changes."""
     key = "sd_model_checkpoint"
+    shown = [quick[key], tab.version, tab.controls[key]]
+
+    def updates() -> list[Any]:
+        control = control_update(key, context.settings.current, context.catalog.snapshot())
+        return [control, context.settings.version, control]
+
+    def keep() -> list[Any]:
+        # where no checkpoint is chosen the first one is drawn with, and the result may come to stand before it
+        checkpoints = context.catalog.snapshot().checkpoints
+        if context.settings.current.models.checkpoint or not checkpoints:
+            return [gr.skip()] * len(shown)
+        context.settings.update({key: checkpoints[0].name})
+        return updates()
 
     def use(name: str) -> list[Any]:
-        version, control = _storing(context, key)(name)
-        return [control, version, control]
+        context.settings.update({key: context.catalog.snapshot().checkpoint(name).name})
+        return updates()
 
+    notices.on(merger.merge.click, keep, None, shown)
     sent = merger.use.click(None, None, merger.chosen, js="() => webui.merger.file()", **QUIET)
-    notices.on(sent.then, use, merger.chosen, [quick[key], tab.version, tab.controls[key]])
+    notices.on(sent.then, use, merger.chosen, shown)
 
 
 def _storing(context: AppContext, key: str) -> Callable[[Any], list[Any]]:

@@ -75,7 +75,8 @@ def writing(target: Path, temporary: Path, head: bytes, entries: Sequence[Entry]
                 entry = left.pop()
                 if (tensor.dtype, tuple(tensor.shape)) != (entry.dtype, entry.shape):
                     raise ValueError(f"{entry.name} is {tensor.dtype} {tuple(tensor.shape)}, not what its table says")
-                file.write(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+                numbers: Any = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+                file.write(numbers)
 
             yield put
             if left:

@@ -44,6 +44,7 @@ class MergerTab:
     """`use` makes the file that `chosen` names, filled by the page's script, the checkpoint to draw with."""
 
     form: Form
+    merge: gr.Button
     use: gr.Button
     chosen: gr.Textbox
 
@@ -75,7 +76,7 @@ def merger_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Merger
         return [context.queue.submit(wanted, source="ui", owner=request.username or "").id]
 
     notices.on(merge.click, submit, set(form.components), [submitted], trigger_mode="multiple")
-    return MergerTab(form, use, chosen)
+    return MergerTab(form, merge, use, chosen)
 
 
 def merger_model_choices(catalog: Catalog) -> object:
