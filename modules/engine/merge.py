@@ -53,7 +53,7 @@ def run_merge(job: RunJob, request: MergeRequest, folder: Path, hashes: HashCach
     target = folder / request.file_name
     try:
         watcher.stage("Comparing the models")
-        digests = _digests(plan, hashes, watcher.stage) if request.add_recipe else {}
+        digests = _digests(plan, hashes, watcher) if request.add_recipe else {}
         with open_merge(plan) as merge:
             head = header(merge.entries, merge_metadata(plan, merge, digests))
             if not (job.attempt > 1 and _is_there(target, head, merge)):
@@ -164,7 +164,7 @@ class _Watcher:
     def stage(self, text: str) -> None:
         """Something begins."""
         self._say(Stage(job_id=self._job.job_id, attempt=self._job.attempt, text=text))
-        self._check()
+        self.check()
 
     def tensors(self, number: int, count: int) -> None:
         """So many of the tensors are done."""
@@ -173,22 +173,28 @@ class _Watcher:
             self._told = share
             self._say(StepDone(job_id=self._job.job_id, attempt=self._job.attempt, step=number, steps=count, batch=1, batches=1))
             self.stage("Merging" if number < count else "Saving")
-        self._check()
+        self.check()
 
-    def _check(self) -> None:
+    def is_interrupted(self) -> bool:
+        """Whether the user wants the job to end."""
+        return self._control.interrupted()
+
+    def check(self) -> None:
+        """Raise `_Interrupted` where the user wants it."""
         if self._control.interrupted() or self._control.skipped():
             raise _Interrupted
 
 
-def _digests(plan: MergePlan, hashes: HashCache, stage: Callable[[str], None]) -> dict[str, str]:
+def _digests(plan: MergePlan, hashes: HashCache, watcher: _Watcher) -> dict[str, str]:
     """The sha256 of the sources, computed where the catalogue does not know it yet."""
     found: dict[str, str] = {}
     for info in plan.sources:
         digest = info.sha256
         if digest is None:
-            stage(f"Hashing {info.stem}")
+            watcher.stage(f"Hashing {info.stem}")
             with contextlib.suppress(OSError):
-                digest = hashes.sha256(info.path)
+                digest = hashes.sha256(info.path, watcher.is_interrupted)
+            watcher.check()
         if digest:
             found[info.name] = digest
     return found

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -67,6 +68,8 @@ def test_two_models_become_one_that_draws(page: Page, webui: WebUI, outputs: Pat
     generate(page)
     expect(page.locator("#txt2img_results .infotext")).to_contain_text("Model: 0.6(starter) + 0.4(rough)")
     assert list((outputs / "txt2img-images").rglob("*.png"))
+    rows = httpx.get(f"{webui.url}/api/v1/jobs", timeout=20).json()["jobs"]
+    assert [(row["name"], row["image_count"], row["images"]) for row in rows if row["name"]] == [(f"Merge: {name}", 0, [])]
     page.reload()
     open_tab(page)
     expect(page.locator("#modelmerger_result")).to_contain_text(name)
