@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modules.context import AppContext
 from modules.domain.catalog import SamplerInfo, ScheduleInfo
 from modules.domain.events import EngineStatus, Finished, JobEvent
+from modules.domain.merging import MergeRequest
 from modules.domain.training import TrainRequest
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
@@ -126,10 +127,10 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
 
 
 def _look_for_new_files(queue: JobQueue, catalog: ModelCatalog, event: JobEvent | EngineStatus) -> None:
-    """A training that is done has left a file that the next prompt may name."""
+    """A merge or a training that is done has left a file that the next job may name."""
     if isinstance(event, Finished):
         job = queue.get(event.job_id)
-        if job is not None and isinstance(job.request, TrainRequest):
+        if job is not None and isinstance(job.request, MergeRequest | TrainRequest):
             catalog.refresh()
 
 

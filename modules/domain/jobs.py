@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 from modules.domain.checks import check
 from modules.domain.extras import KIND, ExtrasRequest
+from modules.domain.merging import KIND as MERGE
+from modules.domain.merging import MergeRequest
 from modules.domain.requests import GenerationRequest
 from modules.domain.training import KIND as TRAIN
 from modules.domain.training import TrainRequest
 
-JobRequest = GenerationRequest | ExtrasRequest | TrainRequest
+JobRequest = GenerationRequest | ExtrasRequest | MergeRequest | TrainRequest
 """What can be asked for. Each has `tab`, `prompt`, `inputs`, `image_count`, `overrides` and `to_json`."""
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "quarantined"]
@@ -63,5 +65,14 @@ def request_from_json(data: Mapping[str, Any]) -> JobRequest:
         return GenerationRequest.from_json(data)
     if kind == TRAIN:
         return TrainRequest.from_json(data)
+    if kind == MERGE:
+        return MergeRequest.from_json(data)
     check(kind == KIND, f"This version does not know requests of the kind {kind!r}.")
     return ExtrasRequest.from_json(data)
+
+
+def name_of(request: JobRequest) -> str:
+    """What a job is called that has no prompt: its source's file, or what it makes; empty for one that is drawn."""
+    if isinstance(request, MergeRequest):
+        return request.title
+    return request.name if isinstance(request, ExtrasRequest) else ""

@@ -17,15 +17,17 @@ from typing import cast
 
 import torch
 
-from modules.domain.errors import InvalidRequest, OutOfMemory, UserError
+from modules.domain.errors import OutOfMemory, UserError
 from modules.domain.events import Cancelled, EngineStatus, Failed, Finished, JobEvent, Stage, Started, StepDone
 from modules.domain.extras import ExtrasRequest
+from modules.domain.merging import MergeRequest
 from modules.domain.plans import ImagePlan
 from modules.domain.training import TrainRequest
 from modules.engine.canvas import Drawn
 from modules.engine.engine import Engine
 from modules.engine.extras import run_extras
 from modules.engine.file_hashes import FileHashes
+from modules.engine.merge import run_merge
 from modules.engine.output import PictureWriter
 from modules.engine.resolve import PreviewOptions, output_options, preview_options, resolve
 from modules.jobs.protocol import DEVICE_FAULT_EXIT_CODE, Control, RunJob
@@ -49,12 +51,12 @@ class _Skipped(Exception):
 
 
 class EngineRunner:
-    """`jobs.protocol.Runner` over an `Engine`. One job at a time."""
+    """`jobs.protocol.Runner` over an `Engine`. One job at a time. `paths` says where new models are written."""
 
-    def __init__(self, engine: Engine, hashes: HashCache, version: str, paths: Paths | None = None) -> None:
-        """`paths` says where trained files go; without them nothing can be trained."""
+    def __init__(self, engine: Engine, hashes: HashCache, version: str, paths: Paths) -> None:
         self._engine = engine
         self._paths = paths
+        self._digests = hashes
         self._hashes = FileHashes(hashes)
         self._version = version
 
@@ -92,6 +94,8 @@ class EngineRunner:
             return run_extras(job, job.request, self._engine.upscalers, say, control)
         if isinstance(job.request, TrainRequest):
             return self._train(job, job.request, say, control)
+        if isinstance(job.request, MergeRequest):
+            return run_merge(job, job.request, self._paths.checkpoints[0], self._digests, say, control)
         started = time.monotonic()
         settings = cast("Settings", job.settings)
         plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
@@ -118,8 +122,6 @@ class EngineRunner:
     def _train(self, job: RunJob, request: TrainRequest, say: Say, control: Control) -> JobEvent:
         from modules.engine.training import run_training
 
-        if self._paths is None:
-            raise InvalidRequest("This engine was not told where trained files go.")
         return run_training(job, request, self._engine, self._paths, self._hashes, self._version, say, control)
 
     def _batch(self, plan: ImagePlan, previews: PreviewOptions, watcher: _JobWatcher) -> list[Drawn]:
@@ -203,6 +205,8 @@ def _out_of_memory_text(job: RunJob) -> str:
         )
     if isinstance(request, ExtrasRequest):
         return "There was not enough memory to enlarge the picture to that size. Choose a smaller one."
+    if isinstance(request, MergeRequest):
+        return "There was not enough memory to merge the models. Close other programs, then try again."
     init, inpaint = request.init, request.inpaint
     is_asked = (init is None or init.resize_by is None) and (inpaint is None or inpaint.outpaint is None)
     size = f"{request.width}x{request.height}" if is_asked else "that size"

@@ -17,6 +17,7 @@ from pathlib import Path
 from modules.domain.events import ImageDone
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
+from modules.domain.merging import MergeRequest
 from modules.domain.results import step_of
 from modules.domain.training import TrainRequest
 from modules.imaging.filenames import file_name, folder_name, safe_name
@@ -106,6 +107,8 @@ def name_fields(event: ImageDone, job: Job) -> dict[str, str]:
         return {"source": request.name, "user": job.owner, **dict(event.name_fields)}
     if isinstance(request, TrainRequest):
         return {"seed": str(event.seed), "prompt": event.prompt, "user": job.owner, **dict(event.name_fields)}
+    if isinstance(request, MergeRequest):
+        return {}
     fields = {
         "seed": str(event.seed),
         "steps": str(request.steps),

@@ -32,7 +32,8 @@ from modules.settings.schema import SettingRow, rows
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
     *("core.js", "hints.js", "form.js", "runs.js", "output.js", "viewer.js"),
-    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js", "train.js"),
+    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js"),
+    *("merger.js", "train.js"),
 )
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 _TYPES = {

@@ -23,8 +23,7 @@ from modules.domain.events import (
     Started,
     StepDone,
 )
-from modules.domain.extras import ExtrasRequest
-from modules.domain.jobs import Job
+from modules.domain.jobs import Job, name_of
 from modules.domain.training import TrainRequest
 from modules.gradio_ui.run_routes import image_json, run_json, runs_json
 from modules.runs.run import RunChanged
@@ -44,8 +43,8 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
         "source": job.source,
         "tab": job.request.tab,
         "prompt": job.request.prompt,
-        "name": job.request.name if isinstance(job.request, ExtrasRequest) else "",
         "learns": job.request.folder if isinstance(job.request, TrainRequest) else "",
+        "name": name_of(job.request),
         "created": job.created,
         "seconds": seconds,
         "count": job.request.image_count,

@@ -20,6 +20,7 @@ from modules.gradio_ui.parts.scripts import script_upscaler_fields
 from modules.gradio_ui.tabs.extras import extras_tab, extras_upscaler_choices
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
+from modules.gradio_ui.tabs.merger import MergerTab, merger_model_choices, merger_tab, merger_vae_choices
 from modules.gradio_ui.tabs.png_info import png_info_tab
 from modules.gradio_ui.tabs.settings import SettingsTab, control_update, quick_updates, settings_tab, to_option
 from modules.gradio_ui.tabs.train import train_tab
@@ -38,11 +39,13 @@ def build(context: AppContext) -> gr.Blocks:
             extras = extras_tab(context, notices, demo)
             gallery_tab()
             png_info_tab(context, notices)
+            merger = merger_tab(context, notices, demo)
             train = train_tab(context, quick, notices, demo)
-            forms = [txt2img.form, img2img.form, extras, train]
+            forms = [txt2img.form, img2img.form, extras, merger.form, train]
             tab = settings_tab(context, forms, quick, notices)
         gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
         _wire_quicksettings(context, notices, quick, txt2img.form, tab)
+        _wire_merger(context, notices, quick, merger, tab)
         _wire_refresh(context, notices, quick, forms, refresh)
         for form in forms:
             restore_form(demo, form)
@@ -68,6 +71,32 @@ def _wire_quicksettings(context: AppContext, notices: Notices, quick: Mapping[st
     sides = [form["width"], form["height"]]
     checkpoint = quick["sd_model_checkpoint"]
     checkpoint.input(resize, [*sides, checkpoint], sides, **QUIET)
+
+
+def _wire_merger(context: AppContext, notices: Notices, quick: Mapping[str, Any], merger: MergerTab, tab: SettingsTab) -> None:
+    """The result's button makes it the checkpoint to draw with, as choosing it in the bar does; before that nothing changes."""
+    key = "sd_model_checkpoint"
+    shown = [quick[key], tab.version, tab.controls[key]]
+
+    def updates() -> list[Any]:
+        control = control_update(key, context.settings.current, context.catalog.snapshot())
+        return [control, context.settings.version, control]
+
+    def keep() -> list[Any]:
+        # where no checkpoint is chosen the first one is drawn with, and the result may come to stand before it
+        checkpoints = context.catalog.snapshot().checkpoints
+        if context.settings.current.models.checkpoint or not checkpoints:
+            return [gr.skip()] * len(shown)
+        context.settings.update({key: checkpoints[0].name})
+        return updates()
+
+    def use(name: str) -> list[Any]:
+        context.settings.update({key: context.catalog.snapshot().checkpoint(name).name})
+        return updates()
+
+    notices.on(merger.merge.click, keep, None, shown)
+    sent = merger.use.click(None, None, merger.chosen, js="() => webui.merger.file()", **QUIET)
+    notices.on(sent.then, use, merger.chosen, shown)
 
 
 def _storing(context: AppContext, key: str) -> Callable[[Any], list[Any]]:
@@ -98,6 +127,8 @@ def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
         "refiner_checkpoint": refiner_choices,
         "upscaler_1": extras_upscaler_choices,
         "upscaler_2": extras_upscaler_choices,
+        **dict.fromkeys(("primary_model_name", "secondary_model_name", "tertiary_model_name"), merger_model_choices),
+        "bake_in_vae": merger_vae_choices,
         **dict.fromkeys(script_upscaler_fields(), extras_upscaler_choices),
     }
     return [(form[name], offer) for name, offer in offers.items() if name in form]

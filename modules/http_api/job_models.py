@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from modules.domain.jobs import Job
+from modules.domain.jobs import Job, name_of
 from modules.domain.results import SavedImage
 from modules.http_api.access import Api
 from modules.http_api.extras_routes import ExtrasSingleBody
@@ -56,6 +56,7 @@ class JobItem(BaseModel):
     state: str = Field(description="queued, running, done, failed, cancelled, or quarantined: the engine died with it twice.")
     source: str
     prompt: str
+    name: str = Field(description="What a job is called that has no prompt: its source's file, or the checkpoint that it makes.")
     created: float
     started: float | None
     finished: float | None
@@ -82,6 +83,7 @@ def job_item(api: Api, job: Job) -> JobItem:
         state=job.state,
         source=job.source,
         prompt=job.request.prompt,
+        name=name_of(job.request),
         created=job.created,
         started=job.started,
         finished=job.finished,

@@ -12,6 +12,7 @@ from modules.domain.catalog import Catalog
 from modules.domain.errors import InvalidRequest
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import JobRequest
+from modules.domain.merging import NO_VAE, MergeRequest, with_free_name, without_unused
 from modules.domain.requests import GenerationRequest, HiresPass
 from modules.domain.training import TrainRequest
 from modules.settings.paths import input_file
@@ -37,11 +38,28 @@ def freeze(request: JobRequest, settings: Settings, catalog: Catalog, inputs: Pa
         return _frozen_extras(request, catalog), settings
     if isinstance(request, TrainRequest):
         return replace(request, checkpoint=catalog.checkpoint(request.checkpoint or settings.models.checkpoint).name), settings
+    if isinstance(request, MergeRequest):
+        return _frozen_merge(request, catalog), settings
     return _frozen_generation(request, settings, catalog), settings
 
 
 def _frozen_extras(request: ExtrasRequest, catalog: Catalog) -> ExtrasRequest:
     return replace(request, upscaler_1=catalog.extras_upscaler(request.upscaler_1), upscaler_2=catalog.extras_upscaler(request.upscaler_2))
+
+
+def _frozen_merge(request: MergeRequest, catalog: Catalog) -> MergeRequest:
+    asked = without_unused(request)
+    found = {name: catalog.checkpoint(text) for name in ("primary", "secondary", "tertiary") if (text := getattr(asked, name))}
+    folder = next((info.name for info in found.values() if info.format == "diffusers"), None)
+    if folder is not None:
+        raise InvalidRequest(f"{folder} is a folder in diffusers' layout, and only single files can be merged: choose another model.")
+    asked = replace(
+        asked,
+        vae=NO_VAE if asked.vae.strip().casefold() == NO_VAE.casefold() else catalog.vae(asked.vae).name,
+        loras=tuple((catalog.lora(name).name, weight) for name, weight in asked.loras),
+        **{name: info.name for name, info in found.items()},
+    )
+    return with_free_name(asked, [info.name for info in catalog.checkpoints])
 
 
 def _frozen_generation(request: GenerationRequest, settings: Settings, catalog: Catalog) -> GenerationRequest:

@@ -266,7 +266,7 @@ class JobQueue:
     def _attempt(self, run: _Run) -> None:
         job = run.job
         done = self._saved_indices(job.id)
-        if done >= set(range(job.request.image_count)):
+        if job.request.image_count and done >= set(range(job.request.image_count)):
             self._end(run, Finished(job_id=job.id, attempt=job.attempt, seconds=0.0))
             return
         self._staging.mkdir(parents=True, exist_ok=True)
@@ -321,6 +321,8 @@ class JobQueue:
         if run.over:
             return
         run.over = True
+        if isinstance(event, Finished) and not job.request.image_count:
+            self._catalog.refresh()  # what makes no pictures makes models: they are on offer before anybody hears of them
         if isinstance(event, Cancelled) and self._closing and not run.wants_cancel:
             self._insist(lambda: self._store.give_back(job.id, job.attempt, crashed=False))
             return

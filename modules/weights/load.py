@@ -37,7 +37,7 @@ def naming(file: str) -> Generator[None]:
 
 def load_part(part: Part, source: WeightSource, dtype: torch.dtype) -> nn.Module:
     """The network on the CPU with its weights in `dtype`, in evaluation mode, without gradients."""
-    module = _bare_module(part)
+    module = bare_module(part)
     wanted = module.state_dict()
     missing = [name for name in wanted if name not in part.names or _file_name(part, name) not in source.shapes]
     if missing:
@@ -65,7 +65,8 @@ def forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _bare_module(part: Part) -> nn.Module:
+def bare_module(part: Part) -> nn.Module:
+    """The network without weights, on the meta device. Raises `ModelLoadError` with the reason where there is no such network."""
     from accelerate import init_empty_weights
 
     try:

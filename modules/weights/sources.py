@@ -30,7 +30,7 @@ FOLDER_PARTS = {
 }
 """The parts of a diffusers folder that are read, and what their weights' files are called."""
 
-_MAPPED_ANEW = 1 << 30
+_MAPPED_ANEW = 1 << 28
 """After so many bytes a file is mapped anew, so that reading 7 GB takes the memory of what is made of them and not of both."""
 
 OPTIONAL_PARTS = ("text_encoder", "text_encoder_2")

@@ -19,6 +19,7 @@ from modules.engine.runner import EngineRunner
 from modules.engine.upscale import upscaler_models
 from modules.gallery.inputs import InputStore
 from modules.jobs.protocol import RunJob
+from modules.settings.paths import Paths
 from modules.settings.schema import Settings
 from modules.weights.hashes import HashCache
 from modules.weights.manager import ModelManager
@@ -56,8 +57,22 @@ class Studio:
         models = ModelManager(CPU)
         decoders = PreviewDecoders((self.folder / "VAE-approx",), models.placement.device, models.placement.dtype("vae"))
         self.engine = Engine(models, upscaler_models(models.placement), decoders)
-        self.runner = EngineRunner(self.engine, HashCache(self.folder / "hashes.sqlite"), "0.1.0")
+        self.runner = EngineRunner(self.engine, HashCache(self.folder / "hashes.sqlite"), "0.1.0", self.paths)
         self.jobs = 0
+
+    @property
+    def paths(self) -> Paths:
+        """The folders of a program whose data folder is the studio's."""
+        models = self.folder / "models"
+        return Paths(
+            data=self.folder,
+            models=models,
+            checkpoints=(models,),
+            vaes=(),
+            loras=(self.folder / "Lora",),
+            embeddings=self.folder / "embeddings",
+            outputs=self.folder / "outputs",
+        )
 
     @property
     def inputs(self) -> Path:

@@ -19,10 +19,8 @@ from modules.domain.events import Cancelled, Failed, Finished, JobEvent, StepDon
 from modules.domain.networks import EmbeddingInfo, LoraInfo
 from modules.domain.requests import GenerationRequest
 from modules.domain.training import Example, TrainRequest
-from modules.engine.runner import EngineRunner
 from modules.jobs.protocol import RunJob
 from modules.settings.paths import Paths
-from modules.weights.hashes import HashCache
 from tests.engine.drawing import Studio, Wishes, images, pixels, small_request
 from tests.tiny_families import write_tiny
 from tests.tiny_models import catalog_of, checkpoint_info, write_checkpoint
@@ -37,18 +35,9 @@ class School:
     studio: Studio
     asked: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        folder = self.studio.folder
-        self.paths = Paths(
-            data=folder,
-            models=folder / "models",
-            checkpoints=(folder / "models",),
-            vaes=(),
-            loras=(folder / "Lora",),
-            embeddings=folder / "embeddings",
-            outputs=folder / "outputs",
-        )
-        self.studio.runner = EngineRunner(self.studio.engine, HashCache(folder / "hashes.sqlite"), "0.1.0", self.paths)
+    @property
+    def paths(self) -> Paths:
+        return self.studio.paths
 
     def job(
         self, request: TrainRequest | GenerationRequest, *, wishes: Wishes | None = None, catalog: Catalog | None = None, attempt: int = 1

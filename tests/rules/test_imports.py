@@ -24,7 +24,8 @@ MAY = {
     "networks": "domain families",
     "weights": "domain settings families networks",
     "training": "domain families prompts",
-    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers training jobs",
+    "merging": "domain families networks weights",
+    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers jobs merging training",
     "scripts": "domain prompts imaging",
     "runs": "domain settings imaging jobs gallery scripts",
     "context": "domain settings jobs gallery runs hooks",
@@ -55,7 +56,7 @@ HEAVY = (
     "torchvision",
     "scipy",
 )
-ENGINE = ("sampling", "families", "weights", "networks", "training", "engine", "upscalers")
+ENGINE = ("sampling", "families", "weights", "networks", "engine", "upscalers", "merging", "training")
 
 
 def edges(file: SourceFile) -> Iterator[tuple[str, str, int]]:

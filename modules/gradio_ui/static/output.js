@@ -72,7 +72,7 @@
     const own = [...single, ...webui.runs.of(tab, jobs)].sort((a, b) => a.created - b.created);
     const named = (id) => own.find((job) => job.id === id);
     return named(pinned) || own.find((job) => job.state === 'running') || named(followed)
-      || own.reverse().find((job) => isActive(job) || job.images.length || job.error) || null;
+      || own.reverse().find((job) => isActive(job) || job.images.length || job.error || !job.count) || null;
   }
 
   function render() {
