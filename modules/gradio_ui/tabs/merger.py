@@ -59,11 +59,12 @@ def merger_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Merger
             _text(form, "custom_name", "Custom Name (Optional)", "Empty: an automatic name such as 0.7(A) + 0.3(B).")
             _file(form, context.catalog.snapshot())
             _more(form)
+        with gr.Column(scale=1, min_width=320):
+            # beside the form rather than below it: whoever presses Merge sees how far it is
             warning = gr.HTML(_warning(), visible=False, elem_id="modelmerger_not_allowed", apply_default_css=False)
             with gr.Row(elem_classes="generate-box"):
                 merge = gr.Button("Merge", variant="primary", elem_id="modelmerger_merge", elem_classes="generate")
                 gr.Button("Interrupt", elem_id="modelmerger_interrupt", elem_classes="interrupt busy-only", min_width=60)
-        with gr.Column(scale=1, min_width=320):
             with gr.Row(elem_id="modelmerger_result_row"):
                 gr.HTML(_RESULT, elem_id="modelmerger_result", apply_default_css=False)
                 use = gr.Button("Use it", elem_id="modelmerger_use", min_width=100, scale=0)
@@ -104,7 +105,7 @@ def _mergeable(catalog: Catalog) -> list[str]:
 
 def _models(form: Form, catalog: Catalog) -> None:
     gr.HTML(
-        "<p>A new checkpoint is made of two or three others, in the folder of checkpoints. Theirs stay as they are.</p>",
+        "<p>A new checkpoint is made of two or three others, in the folder of checkpoints. Those stay as they are.</p>",
         elem_classes="merge-words",
         apply_default_css=False,
     )
