@@ -6,14 +6,10 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modules.context import AppContext
 from modules.domain.catalog import SamplerInfo, ScheduleInfo
-from modules.domain.events import EngineStatus, Finished, JobEvent
-from modules.domain.merging import MergeRequest
-from modules.domain.training import TrainRequest
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
 from modules.jobs.executor import ChildProcessExecutor
@@ -119,19 +115,10 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
         paths=paths,
         version=VERSION,
     )
-    queue.subscribe(partial(_look_for_new_files, queue, catalog))
     services = Services(
         starts=(queue.start, runs.start, catalog.start), closes=(runs.close, queue.close, catalog.close, gallery.close, hashes.close)
     )
     return context, services
-
-
-def _look_for_new_files(queue: JobQueue, catalog: ModelCatalog, event: JobEvent | EngineStatus) -> None:
-    """A merge or a training that is done has left a file that the next job may name."""
-    if isinstance(event, Finished):
-        job = queue.get(event.job_id)
-        if job is not None and isinstance(job.request, MergeRequest | TrainRequest):
-            catalog.refresh()
 
 
 def sampler_infos() -> tuple[SamplerInfo, ...]:

@@ -71,6 +71,11 @@ def request_from_json(data: Mapping[str, Any]) -> JobRequest:
     return ExtrasRequest.from_json(data)
 
 
+def makes_files(request: JobRequest) -> bool:
+    """Whether the request is for a file that models are read from, whatever pictures there are on the way."""
+    return isinstance(request, MergeRequest | TrainRequest)
+
+
 def name_of(request: JobRequest) -> str:
     """What a job is called that has no prompt: its source's file, or what it makes; empty for one that is drawn."""
     if isinstance(request, MergeRequest):

@@ -17,7 +17,7 @@ from typing import TypeVar
 from modules.domain.catalog import CatalogSource
 from modules.domain.errors import EngineDied, InvalidRequest, StorageError
 from modules.domain.events import TERMINAL, Cancelled, EngineStatus, Failed, Finished, ImageDone, ImageSaved, JobEvent, Queued
-from modules.domain.jobs import Job, JobRequest, JobState
+from modules.domain.jobs import Job, JobRequest, JobState, makes_files
 from modules.domain.results import SavedImage
 from modules.jobs.acceptance import freeze
 from modules.jobs.progress import Progress, ProgressBoard
@@ -266,7 +266,7 @@ class JobQueue:
     def _attempt(self, run: _Run) -> None:
         job = run.job
         done = self._saved_indices(job.id)
-        if job.request.image_count and done >= set(range(job.request.image_count)):
+        if not makes_files(job.request) and done >= set(range(job.request.image_count)):
             self._end(run, Finished(job_id=job.id, attempt=job.attempt, seconds=0.0))
             return
         self._staging.mkdir(parents=True, exist_ok=True)
@@ -321,8 +321,8 @@ class JobQueue:
         if run.over:
             return
         run.over = True
-        if isinstance(event, Finished) and not job.request.image_count:
-            self._catalog.refresh()  # what makes no pictures makes models: they are on offer before anybody hears of them
+        if isinstance(event, Finished) and makes_files(job.request):
+            self._catalog.refresh()  # the new file is on offer before anybody hears of it
         if isinstance(event, Cancelled) and self._closing and not run.wants_cancel:
             self._insist(lambda: self._store.give_back(job.id, job.attempt, crashed=False))
             return
