@@ -15,6 +15,7 @@ from modules.settings.paths import Paths
 
 if TYPE_CHECKING:
     from modules.engine.engine import Engine
+    from modules.engine.faces import face_tools
     from modules.engine.runner import EngineRunner
     from modules.weights.hashes import HashCache
 
@@ -45,7 +46,7 @@ def build_runner(config: EngineConfig) -> EngineRunner:
     import_libraries()
     models = ModelManager(config.device)
     decoders = PreviewDecoders(config.paths.preview_decoders, models.placement.device, models.placement.dtype("vae"))
-    engine = Engine(models, upscaler_models(models.placement), decoders)
+    engine = Engine(models, upscaler_models(models.placement), decoders, face_tools(models.placement))
     hashes = HashCache(config.paths.hashes_db)
     if config.preload is not None:
         _preload(engine, config.preload, config.paths, hashes)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from modules.domain.plans import HiresPlan, ImagePlan, ModelSpec, StartPlan
 from modules.engine.canvas import Canvas, Drawn, finished, prepared
+from modules.engine.faces import FaceTools
 from modules.engine.film import FilmRoll, Frames
 from modules.engine.generate import StartLatents, decode, sample, sample_from, sample_second
 from modules.engine.hires import enlarged
@@ -43,9 +44,10 @@ class Watcher(Protocol):
 class Engine:
     """Draws the batches of plans, one at a time."""
 
-    def __init__(self, models: ModelManager, upscalers: UpscalerModels, decoders: PreviewDecoders) -> None:
+    def __init__(self, models: ModelManager, upscalers: UpscalerModels, decoders: PreviewDecoders, faces: FaceTools) -> None:
         self.models = models
         self.upscalers = upscalers
+        self.faces = faces
         self._decoders = decoders
         self._tiled = False
         self._drew_inpainting = False
@@ -163,8 +165,9 @@ class Engine:
         return start if start is None or self._drew_inpainting else replace(start, conditional_weight=None)
 
     def unload(self) -> None:
-        """Give the memory of the model and of the upscaler back."""
+        """Give the memory of the model, of the upscaler and of the face restorer back."""
         self.upscalers.clear()
+        self.faces.clear()
         self._decoders.clear()
         self.models.unload()
 

@@ -85,7 +85,7 @@ class EngineRunner:
     def _run(self, job: RunJob, say: Say, control: Control) -> JobEvent:
         """All of the job but its last event, which is returned."""
         if isinstance(job.request, ExtrasRequest):
-            return run_extras(job, job.request, self._engine.upscalers, say, control)
+            return run_extras(job, job.request, self._engine, say, control)
         started = time.monotonic()
         settings = cast("Settings", job.settings)
         plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))

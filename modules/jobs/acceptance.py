@@ -38,6 +38,8 @@ def freeze(request: JobRequest, settings: Settings, catalog: Catalog, inputs: Pa
 
 
 def _frozen_extras(request: ExtrasRequest, catalog: Catalog) -> ExtrasRequest:
+    for kind in request.face_restorers:
+        catalog.face_restorer(kind)
     return replace(request, upscaler_1=catalog.extras_upscaler(request.upscaler_1), upscaler_2=catalog.extras_upscaler(request.upscaler_2))
 
 

@@ -59,6 +59,8 @@ class Flags:
     lora_dirs: tuple[Path, ...] = ()
     embeddings_dir: Path | None = None
     upscaler_dirs: tuple[Path, ...] = ()
+    gfpgan_dirs: tuple[Path, ...] = ()
+    codeformer_dirs: tuple[Path, ...] = ()
     use_cpu: bool = False
     medvram: bool = False
     lowvram: bool = False
@@ -138,6 +140,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Flags:
         lora_dirs=tuple(values.lora_dir),
         embeddings_dir=values.embeddings_dir,
         upscaler_dirs=tuple(values.upscaler_dirs),
+        gfpgan_dirs=tuple(values.gfpgan_dirs),
+        codeformer_dirs=tuple(values.codeformer_dirs),
         use_cpu=_wants_cpu(values.use_cpu),
         medvram=values.medvram,
         lowvram=values.lowvram,
@@ -174,6 +178,8 @@ def paths(flags: Flags) -> Paths:
         embeddings=embeddings,
         more_embeddings=(INSTALL / "embeddings",) if with_shipped_words else (),
         outputs=data / "outputs",
+        gfpgan=(models / "GFPGAN", *map(_absolute, flags.gfpgan_dirs)),
+        codeformer=(models / "Codeformer", *map(_absolute, flags.codeformer_dirs)),
         preview_decoders=shipped([models / "VAE-approx"], "VAE-approx"),
         upscalers=shipped([*(models / name for name in UPSCALER_FOLDERS), *map(_absolute, flags.upscaler_dirs)], "ESRGAN"),
     )
@@ -197,6 +203,9 @@ def _parser() -> _Parser:
     folders.add_argument("--embeddings-dir", type=Path, metavar="DIR", help="textual inversion embeddings (default: embeddings)")
     upscalers = [f"--{kind}-models-path" for kind in ("esrgan", "realesrgan", "bsrgan", "swinir", "scunet", "dat")]
     folders.add_argument(*upscalers, type=Path, metavar="DIR", action="append", default=[], dest="upscaler_dirs", help="… with upscalers")
+    for name, what in (("gfpgan", "GFPGAN"), ("codeformer", "CodeFormer")):
+        more: dict[str, Any] = {"dest": f"{name}_dirs", "help": f"another folder with {what}'s weights"}
+        folders.add_argument(f"--{name}-models-path", type=Path, metavar="DIR", action="append", default=[], **more)
     device = parser.add_argument_group("device")
     device.add_argument("--use-cpu", nargs="*", metavar="PART", help="draw on the CPU even when there is a GPU")
     device.add_argument("--medvram", action="store_true", help="keep one of text encoder, UNet and VAE on the GPU at a time")

@@ -19,11 +19,12 @@ MAY = {
     "hooks": "domain",
     "jobs": "domain settings",
     "upscalers": "domain imaging",
+    "faces": "domain upscalers",
     "gallery": "domain settings imaging",
     "families": "domain sampling prompts",
     "networks": "domain families",
     "weights": "domain settings families networks",
-    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers jobs",
+    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers faces jobs",
     "scripts": "domain prompts imaging",
     "runs": "domain settings imaging jobs gallery scripts",
     "context": "domain settings jobs gallery runs hooks",
@@ -53,8 +54,9 @@ HEAVY = (
     "spandrel",
     "torchvision",
     "scipy",
+    "cv2",
 )
-ENGINE = ("sampling", "families", "weights", "networks", "engine", "upscalers")
+ENGINE = ("sampling", "families", "weights", "networks", "engine", "upscalers", "faces")
 
 
 def edges(file: SourceFile) -> Iterator[tuple[str, str, int]]:
