@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules.domain.catalog import GFPGAN, FaceRestorerInfo
+from modules.domain.catalog import GFPGAN, Catalog, FaceRestorerInfo
 from modules.domain.events import Cancelled, Failed, Finished, Stage
 from modules.domain.extras import ExtrasRequest
 from modules.domain.plans import ExtrasPlan
@@ -20,7 +20,6 @@ from tests.drawn_faces import with_faces
 from tests.engine.drawing import Studio, Wishes, images, steps
 from tests.engine.test_extras import chunks, made, noise, run
 from tests.tiny_faces import write_restorer
-from tests.tiny_models import catalog_of
 
 PLACE = (60, 40, 120)
 
@@ -28,7 +27,7 @@ PLACE = (60, 40, 120)
 @pytest.fixture
 def studio(tmp_path: Path) -> Studio:
     restorer = write_restorer(tmp_path / "GFPGAN" / "RestoreFormer.pth")
-    return Studio(tmp_path, catalog_of(face_restorers=(restorer,)))
+    return Studio(tmp_path, Catalog(face_restorers=(restorer,)))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,7 @@ def test_codeformers_fields_and_weight(studio: Studio) -> None:
 
     def plan(**values: Any) -> ExtrasPlan:
         request = ExtrasRequest(image="0" * 32, **values)
-        return extras_plan(request, Settings(), catalog_of(face_restorers=rows), Image.new("RGB", (8, 8)))
+        return extras_plan(request, Settings(), Catalog(face_restorers=rows), Image.new("RGB", (8, 8)))
 
     found = plan(codeformer_visibility=1.0, codeformer_weight=0.25, gfpgan_visibility=0.125).faces
     assert [(each.restorer.kind, each.weight) for each in found] == [(GFPGAN, 0.0), ("CodeFormer", 0.25)]
@@ -105,7 +104,7 @@ def test_interrupt_acts_before_a_face_and_bad_files_fail_by_name(studio: Studio,
     assert isinstance(events[-1], Cancelled) and not images(events)
     path = Path(studio.catalog.face_restorers[0].path).with_name("GFPGANv1.4.pth")
     path.write_bytes(b"<html>")
-    broken = Studio(studio.folder, catalog_of(face_restorers=(FaceRestorerInfo(kind=GFPGAN, path=str(path)),)))
+    broken = Studio(studio.folder, Catalog(face_restorers=(FaceRestorerInfo(kind=GFPGAN, path=str(path)),)))
     event = run(broken, picture, gfpgan_visibility=1.0)[-1]
     assert isinstance(event, Failed) and event.reason.startswith("GFPGANv1.4.pth can't be loaded")
 

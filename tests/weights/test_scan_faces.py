@@ -34,14 +34,8 @@ def test_the_newest_of_each_kind(tmp_path: Path) -> None:
 
 
 def test_their_folders_and_flags(tmp_path: Path) -> None:
-    words = [
-        "--models-dir",
-        str(tmp_path / "m"),
-        "--gfpgan-models-path",
-        str(tmp_path / "g"),
-        "--codeformer-models-path",
-        str(tmp_path / "c"),
-    ]
+    named = {"--models-dir": "m", "--gfpgan-models-path": "g", "--codeformer-models-path": "c"}
+    words = [word for flag, folder in named.items() for word in (flag, str(tmp_path / folder))]
     where = paths(parse(words, {}))
     assert where.gfpgan == (tmp_path / "m" / "GFPGAN", tmp_path / "g")
     assert where.codeformer == (tmp_path / "m" / "Codeformer", tmp_path / "c")
