@@ -56,50 +56,28 @@ class FaceFinder:
     """Holds the cascades. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._faces: cv2.CascadeClassifier | None = None
-        self._eyes: cv2.CascadeClassifier | None = None
+        self._cascades: tuple[cv2.CascadeClassifier, cv2.CascadeClassifier] | None = None
 
     def find(self, pixels: Pixels) -> list[Face]:
         """The faces of a picture (H, W, 3), the largest first, `MAX_FACES` at most."""
         # here and not above: only who restores faces waits for the library
         import cv2
 
-        if self._faces is None or self._eyes is None:
-            self._faces = _cascade("haarcascade_frontalface_default.xml")
-            self._eyes = _cascade("haarcascade_eye_tree_eyeglasses.xml")
+        if self._cascades is None:
+            self._cascades = _cascade("haarcascade_frontalface_default.xml"), _cascade("haarcascade_eye_tree_eyeglasses.xml")
+        face_cascade, eye_cascade = self._cascades
         grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
         shrunk = max(1.0, max(grey.shape) / MAX_SIDE)
         small = _resized(grey, 1 / shrunk) if shrunk > 1 else grey
         flat = cv2.equalizeHist(small)
-        boxes, counts = self._faces.detectMultiScale2(flat, scaleFactor=1.1, minNeighbors=SURE_WITH_EYES, minSize=(MIN_FACE, MIN_FACE))
+        boxes, counts = face_cascade.detectMultiScale2(flat, scaleFactor=1.1, minNeighbors=SURE_WITH_EYES, minSize=(MIN_FACE, MIN_FACE))
         found: list[Face] = []
         for (left, top, width, height), sure in zip(boxes, counts, strict=True):
             box = (left * shrunk, top * shrunk, width * shrunk, height * shrunk)
-            eyes = self._eyes_in(grey, box)
+            eyes = _eyes_in(grey, box, eye_cascade)
             if eyes is not None or sure >= SURE_WITHOUT:
                 found.append(Face(box, eyes or usual_eyes(box), eyes is not None, int(sure)))
         return sorted(without_overlaps(found), key=lambda face: -face.box[2])[:MAX_FACES]
-
-    def _eyes_in(self, grey: Grey, box: Box) -> tuple[Point, Point] | None:
-        """Both eyes, where one is found in each half of the box's upper part and they lie as eyes do."""
-        assert self._eyes is not None
-        left, top, width, height = (round(value) for value in box)
-        upper = grey[max(0, top) : top + round(height * 0.65), max(0, left) : left + width]
-        if min(upper.shape) < 8:
-            return None
-        zoom = _EYES_SIZE / width
-        seen, counts = self._eyes.detectMultiScale2(_resized(upper, zoom), scaleFactor=1.05, minNeighbors=2, minSize=(20, 20))
-        points = [
-            ((x + w / 2) / zoom + max(0, left), (y + h / 2) / zoom + max(0, top), int(sure))
-            for (x, y, w, h), sure in zip(seen, counts, strict=True)
-        ]
-        middle = box[0] + box[2] / 2
-        first = _surest(point for point in points if point[0] < middle)
-        second = _surest(point for point in points if point[0] >= middle)
-        if first is None or second is None:
-            return None
-        across, down = second[0] - first[0], second[1] - first[1]
-        return (first, second) if 0.25 * width < across < 0.65 * width and abs(down) < across / 2 else None
 
 
 def usual_eyes(box: Box) -> tuple[Point, Point]:
@@ -116,6 +94,27 @@ def without_overlaps(faces: Iterable[Face]) -> list[Face]:
         if not any(_holds(other.box, face.box) or _holds(face.box, other.box) for other in kept):
             kept.append(face)
     return kept
+
+
+def _eyes_in(grey: Grey, box: Box, cascade: cv2.CascadeClassifier) -> tuple[Point, Point] | None:
+    """Both eyes, where one is found in each half of the box's upper part and they lie as eyes do."""
+    left, top, width, height = (round(value) for value in box)
+    upper = grey[max(0, top) : top + round(height * 0.65), max(0, left) : left + width]
+    if min(upper.shape) < 8:
+        return None
+    zoom = _EYES_SIZE / width
+    seen, counts = cascade.detectMultiScale2(_resized(upper, zoom), scaleFactor=1.05, minNeighbors=2, minSize=(20, 20))
+    points = [
+        ((x + w / 2) / zoom + max(0, left), (y + h / 2) / zoom + max(0, top), int(sure))
+        for (x, y, w, h), sure in zip(seen, counts, strict=True)
+    ]
+    middle = box[0] + box[2] / 2
+    first = _surest(point for point in points if point[0] < middle)
+    second = _surest(point for point in points if point[0] >= middle)
+    if first is None or second is None:
+        return None
+    across, down = second[0] - first[0], second[1] - first[1]
+    return (first, second) if 0.25 * width < across < 0.65 * width and abs(down) < across / 2 else None
 
 
 def _holds(outer: Box, inner: Box) -> bool:
