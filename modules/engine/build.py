@@ -15,7 +15,6 @@ from modules.settings.paths import Paths
 
 if TYPE_CHECKING:
     from modules.engine.engine import Engine
-    from modules.engine.faces import face_tools
     from modules.engine.runner import EngineRunner
     from modules.weights.hashes import HashCache
 
@@ -36,6 +35,7 @@ def build_runner(config: EngineConfig) -> EngineRunner:
     os.environ.update(OFFLINE)
     _set_up_logging(config.log_level)
     from modules.engine.engine import Engine
+    from modules.engine.faces import face_tools
     from modules.engine.runner import EngineRunner
     from modules.engine.upscale import upscaler_models
     from modules.families.networks import import_libraries
