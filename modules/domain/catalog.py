@@ -110,6 +110,9 @@ class UpscalerInfo:
 GFPGAN, CODEFORMER = "GFPGAN", "CodeFormer"
 """The two kinds of face restorers, by A1111's names and in the order in which they are applied."""
 
+NO_FACES = "None"
+"""In place of a kind: faces stay as they are."""
+
 FACE_FILES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         GFPGAN: ("GFPGAN", "GFPGANv1.4.pth, or GFPGANv1.3.pth"),

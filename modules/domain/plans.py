@@ -108,6 +108,8 @@ class ImagePlan:
     """Sentences for the user about what the request asks for and this plan does not do."""
     refiner: RefinerPlan | None = None
     hires: HiresPlan | None = None
+    faces: FacesPlan | None = None
+    """What restores the faces of the finished pictures."""
     start: StartPlan | None = None
     """The picture that it begins from; None for noise alone."""
     film: Film | None = None

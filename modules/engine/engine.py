@@ -7,11 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from modules.domain.plans import HiresPlan, ImagePlan, ModelSpec, StartPlan
+from modules.domain.plans import FacesPlan, HiresPlan, ImagePlan, ModelSpec, StartPlan
 from modules.engine.canvas import Canvas, Drawn, finished, prepared
 from modules.engine.faces import FaceTools
 from modules.engine.film import FilmRoll, Frames
@@ -123,7 +124,14 @@ class Engine:
                 return self._decoded(second, model, latents, watcher)
 
     def _decoded(self, plan: ImagePlan, model: LoadedModel, latents: Tensor, watcher: Watcher) -> list[Image.Image]:
-        return [self._decode(plan, model, latents, position, watcher) for position in range(len(latents))]
+        pictures = [self._decode(plan, model, latents, position, watcher) for position in range(len(latents))]
+        return pictures if plan.faces is None else [self._restored(picture, plan.faces, watcher) for picture in pictures]
+
+    def _restored(self, picture: Image.Image, plan: FacesPlan, watcher: Watcher) -> Image.Image:
+        def on_face(number: int, count: int) -> None:
+            watcher.stage(f"Restoring faces with {plan.restorer.kind}, face {number} of {count}")
+
+        return Image.fromarray(self.faces.restored(np.asarray(picture), plan, watcher.stage, on_face)[0])
 
     def _decode(self, plan: ImagePlan, model: LoadedModel, latents: Tensor, position: int, watcher: Watcher) -> Image.Image:
         watcher.stage("Decoding" if len(latents) == 1 else f"Decoding {position + 1} of {len(latents)}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from modules.domain.catalog import Catalog
-from modules.domain.errors import InvalidRequest
+from modules.domain.catalog import NO_FACES, Catalog
+from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import JobRequest
 from modules.domain.requests import GenerationRequest, HiresPass
@@ -44,6 +44,7 @@ def _frozen_extras(request: ExtrasRequest, catalog: Catalog) -> ExtrasRequest:
 
 
 def _frozen_generation(request: GenerationRequest, settings: Settings, catalog: Catalog) -> GenerationRequest:
+    _check_faces(settings, catalog)
     overrides = dict(request.overrides)
     checkpoint = None if CHECKPOINT in overrides else request.checkpoint
     vae = None if VAE in overrides else request.vae
@@ -58,6 +59,14 @@ def _frozen_generation(request: GenerationRequest, settings: Settings, catalog: 
         hires=_hires(request.hires, catalog) if request.hires else None,
         refiner=replace(request.refiner, checkpoint=catalog.checkpoint(request.refiner.checkpoint).name) if request.refiner else None,
     )
+
+
+def _check_faces(settings: Settings, catalog: Catalog) -> None:
+    if settings.faces.restorer != NO_FACES:
+        try:
+            catalog.face_restorer(settings.faces.restorer)
+        except ModelNotFound as error:
+            raise ModelNotFound(f"{error} Or choose None in Settings, Face restoration.") from error
 
 
 def _hires(asked: HiresPass, catalog: Catalog) -> HiresPass:

@@ -275,6 +275,22 @@ class Upscaling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Faces:
+    """Face restoration"""
+
+    restorer: str = setting(
+        "None",
+        "face_restoration_model",
+        "Restore faces in drawn pictures with",
+        "Needs weights in models/GFPGAN or models/Codeformer. Extras has it for finished pictures.",
+        choices=("None", "CodeFormer", "GFPGAN"),
+    )
+    weight: float = setting(
+        0.5, "code_former_weight", "CodeFormer weight", "0 = maximum effect, 1 = minimum effect.", low=0.0, high=1.0, step=0.01
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Previews:
     """Live previews"""
 
@@ -345,6 +361,7 @@ class Settings:
     engine: Engine = field(default_factory=Engine)
     compatibility: Compatibility = field(default_factory=Compatibility)
     upscaling: Upscaling = field(default_factory=Upscaling)
+    faces: Faces = field(default_factory=Faces)
     previews: Previews = field(default_factory=Previews)
     page: Page = field(default_factory=Page)
     api: Api = field(default_factory=Api)
