@@ -33,7 +33,7 @@ def test_the_setting_restores_faces_and_the_infotext_says_so(tmp_path: Path) -> 
     restorer = write_restorer(tmp_path / "GFPGAN" / "RestoreFormer.pth")
     studio = Studio(tmp_path, replace(catalog_of(checkpoint_info(STARTER)), face_restorers=(restorer,)))
     face = studio.put(Image.fromarray(with_faces((256, 256), (50, 40, 150))))
-    asked = {"init": Img2Img(image=face, denoising_strength=0.0), "width": 256, "height": 256, "steps": 1}
+    asked = {"init": Img2Img(image=face, denoising_strength=0.0), "width": 256, "height": 256, "steps": 30, "cfg_scale": 1.0}
     (plain,) = studio.draw(**asked)
     (found,) = FaceFinder().find(plain)
     studio.settings = Settings(faces=Faces(restorer=GFPGAN))
