@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from modules.bootstrap import sampler_infos, schedule_infos
 from modules.domain.requests import GenerationRequest, HiresPass, Seed
 from modules.engine.engine import Engine
+from modules.engine.faces import face_tools
 from modules.engine.resolve import PreviewOptions, resolve
 from modules.engine.upscale import upscaler_models
 from modules.families.networks import import_libraries
@@ -30,6 +31,7 @@ from modules.settings.flags import parse, paths
 from modules.settings.schema import Models, Settings
 from modules.weights.hashes import HashCache
 from modules.weights.manager import ModelManager
+from modules.weights.preview_decoders import PreviewDecoders
 from modules.weights.residency import DeviceOptions
 from modules.weights.scan import ModelCatalog
 
@@ -55,7 +57,10 @@ class Studio:
     def __init__(self, folder: Path) -> None:
         import_libraries()
         models = ModelManager(DeviceOptions(use_cpu=True))
-        self._engine = Engine(models, upscaler_models(models.placement))
+        placement = models.placement
+        self._engine = Engine(
+            models, upscaler_models(placement), PreviewDecoders((), placement.device, placement.dtype("vae")), face_tools(placement)
+        )
         self._hashes = HashCache(folder / "hashes.sqlite")
         self.catalog = ModelCatalog(paths(parse([], {})), self._hashes, sampler_infos(), schedule_infos()).refresh()
         self.settings = Settings(models=Models(checkpoint="starter.safetensors"))

@@ -73,6 +73,8 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
         *paths.loras[:1],
         *paths.upscalers[:1],
         *paths.preview_decoders[:1],
+        *paths.gfpgan[:1],
+        *paths.codeformer[:1],
         paths.embeddings,
     ):
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,9 @@ A name that a user types is only ever looked up in here, never joined to a path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from modules.domain.errors import InvalidRequest, ModelNotFound
@@ -106,6 +107,36 @@ class UpscalerInfo:
         return self.path.replace("\\", "/").rsplit("/", 1)[-1]
 
 
+GFPGAN, CODEFORMER = "GFPGAN", "CodeFormer"
+"""The two kinds of face restorers, by A1111's names and in the order in which they are applied."""
+
+NO_FACES = "None"
+"""In place of a kind: faces stay as they are."""
+
+FACE_FILES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        GFPGAN: ("GFPGAN", "GFPGANv1.4.pth, or GFPGANv1.3.pth"),
+        CODEFORMER: ("Codeformer", "codeformer-v0.1.0.pth, or codeformer.pth"),
+    }
+)
+"""Of each kind the folder below models, which is A1111's, and what its file is called where it is published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceRestorerInfo:
+    """One face restorer's file. `kind` is `GFPGAN` or `CODEFORMER`, by the folder that it lies in."""
+
+    kind: str
+    path: str
+    size: int = 0
+    modified: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder, for messages."""
+        return self.path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
 _Named = TypeVar("_Named", CheckpointInfo, VaeInfo)
 
 
@@ -118,6 +149,8 @@ class Catalog:
     loras: tuple[LoraInfo, ...] = ()
     embeddings: tuple[EmbeddingInfo, ...] = ()
     upscalers: tuple[UpscalerInfo, ...] = ()
+    face_restorers: tuple[FaceRestorerInfo, ...] = ()
+    """One of each kind at most."""
     samplers: tuple[SamplerInfo, ...] = ()
     schedules: tuple[ScheduleInfo, ...] = ()
 
@@ -144,6 +177,18 @@ class Catalog:
         wanted = text.strip().casefold()
         by_label = next((row for row in self.upscalers if row.label.casefold() == wanted), None)
         return by_label or next((row for row in self.upscalers if wanted in (alias.casefold() for alias in row.aliases)), None)
+
+    def face_restorer(self, kind: str) -> FaceRestorerInfo:
+        """The face restorer of this kind. Raises `ModelNotFound` with where to put its file."""
+        found = self.restorer_of(kind)
+        if found is None:
+            folder, file = FACE_FILES[kind]
+            raise ModelNotFound(f"There is no {kind} here. Put its weights ({file}) into models/{folder} and refresh the list.")
+        return found
+
+    def restorer_of(self, kind: str) -> FaceRestorerInfo | None:
+        """The face restorer of this kind; None where there is none."""
+        return next((row for row in self.face_restorers if row.kind == kind), None)
 
     def _upscaler(self, text: str, labels: Sequence[str]) -> str:
         wanted = text.strip().casefold()

@@ -1,4 +1,6 @@
-"""What was asked of a finished picture: to be enlarged. Besides `GenerationRequest` the other kind of request that a job can hold.
+"""What was asked of a finished picture: to be enlarged, its faces restored.
+
+Besides `GenerationRequest` the other kind of request that a job can hold.
 
 As there: the user's own words and numbers, nothing resolved, and the picture is an id of `gallery.inputs.InputStore`.
 """
@@ -9,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from modules.domain.catalog import CODEFORMER, GFPGAN
 from modules.domain.checks import check, check_picture_id, check_range
 from modules.domain.errors import InvalidRequest
 
@@ -30,8 +33,9 @@ KIND = "extras"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtrasRequest:
-    """One picture to be enlarged: `resize_by` times, or, where it is given, to `size` (width, height).
+    """One picture to be worked on. GFPGAN and CodeFormer restore its faces, as strongly as each one's visibility says (0: not at all).
 
+    It is enlarged `resize_by` times, or, where it is given, to `size` (width, height).
     The picture keeps its proportions and fills all of `size`; with `crop`, what is over is cut off on both sides.
     `upscaler_2` is mixed into what `upscaler_1` makes, as strongly as `upscaler_2_visibility` says.
     Raises `InvalidRequest` with a sentence for the user when a value is out of its range.
@@ -48,6 +52,12 @@ class ExtrasRequest:
     upscaler_1: str = NO_UPSCALER
     upscaler_2: str = NO_UPSCALER
     upscaler_2_visibility: float = 0.0
+    gfpgan_visibility: float = 0.0
+    codeformer_visibility: float = 0.0
+    codeformer_weight: float = 0.0
+    """CodeFormer's fidelity: 0 the best face, 1 the one that is most like the source's."""
+    upscale_first: bool = True
+    """Whether faces are restored in the enlarged picture, or before it is enlarged."""
     copy_to: str = ""
     """A folder of this machine that the result is copied to besides. Whoever makes the request answers for that its sender may name one."""
     overrides: tuple[tuple[str, str | int | float | bool], ...] = ()
@@ -64,6 +74,9 @@ class ExtrasRequest:
         for name, side in zip(("Width", "Height"), self.size or (), strict=False):
             check_range(name, side, 1, MAX_SIDE)
         check_range("Upscaler 2 visibility", self.upscaler_2_visibility, 0.0, 1.0)
+        check_range("GFPGAN visibility", self.gfpgan_visibility, 0.0, 1.0)
+        check_range("CodeFormer visibility", self.codeformer_visibility, 0.0, 1.0)
+        check_range("CodeFormer weight", self.codeformer_weight, 0.0, 1.0)
 
     @property
     def tab(self) -> str:
@@ -79,6 +92,12 @@ class ExtrasRequest:
     def inputs(self) -> tuple[str, ...]:
         """The ids of the pictures that the request begins from."""
         return (self.image,)
+
+    @property
+    def face_restorers(self) -> tuple[str, ...]:
+        """The kinds of face restorers that are asked for, in their order."""
+        asked = ((GFPGAN, self.gfpgan_visibility), (CODEFORMER, self.codeformer_visibility))
+        return tuple(kind for kind, visibility in asked if visibility > 0)
 
     @property
     def image_count(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from modules.domain.catalog import CheckpointInfo, UpscalerInfo, VaeInfo
+from modules.domain.catalog import CODEFORMER, CheckpointInfo, FaceRestorerInfo, UpscalerInfo, VaeInfo
 from modules.domain.img2img import Outpaint, SoftInpainting
 from modules.domain.networks import EmbeddingInfo, NetworkRef
 from modules.domain.requests import Film
@@ -108,6 +108,8 @@ class ImagePlan:
     """Sentences for the user about what the request asks for and this plan does not do."""
     refiner: RefinerPlan | None = None
     hires: HiresPlan | None = None
+    faces: FacesPlan | None = None
+    """What restores the faces of the finished pictures."""
     start: StartPlan | None = None
     """The picture that it begins from; None for noise alone."""
     film: Film | None = None
@@ -210,8 +212,25 @@ class ExtrasUpscaler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FacesPlan:
+    """A face restorer and how strongly its faces are laid over the picture's."""
+
+    restorer: FaceRestorerInfo
+    visibility: float
+    weight: float = 0.0
+    """CodeFormer's fidelity; the other kind has none."""
+
+    @property
+    def fields(self) -> tuple[tuple[str, object], ...]:
+        """What is written into the result about this, in A1111's words."""
+        kind = self.restorer.kind
+        weight = (("CodeFormer weight", f"{self.weight:g}"),) if kind == CODEFORMER else ()
+        return ((f"{kind} visibility", f"{self.visibility:g}"), *weight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtrasPlan:
-    """A finished picture to be enlarged. Without upscalers it stays as it is."""
+    """A finished picture to be enlarged, its faces to be restored. Without upscalers it keeps its size."""
 
     image: str
     """Its file."""
@@ -220,8 +239,11 @@ class ExtrasPlan:
     """(width, height) that it is enlarged to."""
     cut: tuple[int, int] | None = None
     """(width, height) of its middle that is kept; None for all of it."""
+    faces: tuple[FacesPlan, ...] = ()
+    upscale_first: bool = True
+    """Whether faces are restored in the enlarged picture, or before it is enlarged."""
     fields: tuple[tuple[str, object], ...] = ()
-    """What is written into the result about this, in A1111's words."""
+    """What is written into the result about its enlarging, in A1111's words."""
     notes: tuple[str, ...] = ()
     """Sentences for the user about what was asked for and is not done."""
 

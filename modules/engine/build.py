@@ -35,6 +35,7 @@ def build_runner(config: EngineConfig) -> EngineRunner:
     os.environ.update(OFFLINE)
     _set_up_logging(config.log_level)
     from modules.engine.engine import Engine
+    from modules.engine.faces import face_tools
     from modules.engine.runner import EngineRunner
     from modules.engine.upscale import upscaler_models
     from modules.families.networks import import_libraries
@@ -45,7 +46,7 @@ def build_runner(config: EngineConfig) -> EngineRunner:
     import_libraries()
     models = ModelManager(config.device)
     decoders = PreviewDecoders(config.paths.preview_decoders, models.placement.device, models.placement.dtype("vae"))
-    engine = Engine(models, upscaler_models(models.placement), decoders)
+    engine = Engine(models, upscaler_models(models.placement), decoders, face_tools(models.placement))
     hashes = HashCache(config.paths.hashes_db)
     if config.preload is not None:
         _preload(engine, config.preload, config.paths, hashes)

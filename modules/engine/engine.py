@@ -7,12 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from modules.domain.plans import HiresPlan, ImagePlan, ModelSpec, StartPlan
+from modules.domain.plans import FacesPlan, HiresPlan, ImagePlan, ModelSpec, StartPlan
 from modules.engine.canvas import Canvas, Drawn, finished, prepared
+from modules.engine.faces import FaceTools
 from modules.engine.film import FilmRoll, Frames
 from modules.engine.generate import StartLatents, decode, sample, sample_from, sample_second
 from modules.engine.hires import enlarged
@@ -43,9 +45,10 @@ class Watcher(Protocol):
 class Engine:
     """Draws the batches of plans, one at a time."""
 
-    def __init__(self, models: ModelManager, upscalers: UpscalerModels, decoders: PreviewDecoders) -> None:
+    def __init__(self, models: ModelManager, upscalers: UpscalerModels, decoders: PreviewDecoders, faces: FaceTools) -> None:
         self.models = models
         self.upscalers = upscalers
+        self.faces = faces
         self._decoders = decoders
         self._tiled = False
         self._drew_inpainting = False
@@ -121,7 +124,14 @@ class Engine:
                 return self._decoded(second, model, latents, watcher)
 
     def _decoded(self, plan: ImagePlan, model: LoadedModel, latents: Tensor, watcher: Watcher) -> list[Image.Image]:
-        return [self._decode(plan, model, latents, position, watcher) for position in range(len(latents))]
+        pictures = [self._decode(plan, model, latents, position, watcher) for position in range(len(latents))]
+        return pictures if plan.faces is None else [self._restored(picture, plan.faces, watcher) for picture in pictures]
+
+    def _restored(self, picture: Image.Image, plan: FacesPlan, watcher: Watcher) -> Image.Image:
+        def on_face(number: int, count: int) -> None:
+            watcher.stage(f"Restoring faces with {plan.restorer.kind}, face {number} of {count}")
+
+        return Image.fromarray(self.faces.restored(np.asarray(picture), plan, watcher.stage, on_face)[0])
 
     def _decode(self, plan: ImagePlan, model: LoadedModel, latents: Tensor, position: int, watcher: Watcher) -> Image.Image:
         watcher.stage("Decoding" if len(latents) == 1 else f"Decoding {position + 1} of {len(latents)}")
@@ -163,8 +173,9 @@ class Engine:
         return start if start is None or self._drew_inpainting else replace(start, conditional_weight=None)
 
     def unload(self) -> None:
-        """Give the memory of the model and of the upscaler back."""
+        """Give the memory of the model, of the upscaler and of the face restorer back."""
         self.upscalers.clear()
+        self.faces.clear()
         self._decoders.clear()
         self.models.unload()
 

@@ -1,4 +1,6 @@
-"""How is a finished picture enlarged? From its request to the staged file, told tile by tile. No checkpoint is loaded for it.
+"""How is a finished picture enlarged and its faces restored? From its request to the staged file, told tile by tile and face by face.
+
+No checkpoint is loaded for it.
 
 A1111's rules: the first upscaler makes the picture, the second is mixed into it; "None" as the first leaves it as it is. Unlike there, the
 size is the asked one to the pixel, and what is transparent stays so.
@@ -8,17 +10,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from PIL import Image
 
-from modules.domain.catalog import Catalog
+from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
 from modules.domain.errors import ImageUnreadable, InvalidRequest
 from modules.domain.events import Cancelled, Finished, ImageDone, JobEvent, Stage, Started, StepDone
 from modules.domain.extras import NO_UPSCALER, ExtrasRequest, enlarged_size
-from modules.domain.plans import ExtrasPlan, ExtrasUpscaler
+from modules.domain.plans import ExtrasPlan, ExtrasUpscaler, FacesPlan
+from modules.engine.faces import FaceTools
 from modules.engine.output import fitting_file, stage_file
 from modules.engine.resolve import output_options, upscaler_plan
 from modules.engine.upscale import Upscaling
@@ -37,14 +41,21 @@ class _Interrupted(Exception):
     """The user ended the job, or left its only picture."""
 
 
-def run_extras(job: RunJob, request: ExtrasRequest, models: UpscalerModels, say: Say, control: Control) -> JobEvent:
-    """All of the job but its last event, which is returned. Raises the errors of loading, enlarging and writing."""
+class Tools(Protocol):
+    """What is in memory for such work."""
+
+    upscalers: UpscalerModels
+    faces: FaceTools
+
+
+def run_extras(job: RunJob, request: ExtrasRequest, tools: Tools, say: Say, control: Control) -> JobEvent:
+    """All of the job but its last event, which is returned. Raises the errors of loading, enlarging, restoring and writing."""
     started = time.monotonic()
     source = _source(job, request)
     plan = extras_plan(request, cast("Settings", job.settings), job.catalog, source)
     say(Started(job_id=job.job_id, attempt=job.attempt, image_count=request.image_count))
     try:
-        picture = enlarged(source, plan, models, _JobWatcher(job, say, control, len(plan.upscalers)))
+        picture, plan = worked_on(source, plan, tools, _JobWatcher(job, say, control, len(plan.upscalers) + len(plan.faces)))
     except _Interrupted:
         return Cancelled(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started)
     event, note = _written(job, request, plan, picture)
@@ -57,10 +68,12 @@ def extras_plan(request: ExtrasRequest, settings: Settings, catalog: Catalog, so
     """What will be done with the picture. Raises `InvalidRequest` for a name that is not in the catalogue and too large a result."""
     first, second = catalog.extras_upscaler(request.upscaler_1), catalog.extras_upscaler(request.upscaler_2)
     wants_second = second != NO_UPSCALER and request.upscaler_2_visibility > 0
+    faces = _faces_plans(request, catalog)
     if first == NO_UPSCALER:
         more = f", and {second} is only mixed into what upscaler 1 makes" if wants_second else ""
-        note = f"Upscaler 1 is None, so the picture was left as it was{more}."
-        return ExtrasPlan(image=request.image, enlarged=source.size, notes=(note,))
+        note = f"Upscaler 1 is None, so the picture was left {'at its size' if faces else 'as it was'}{more}."
+        # a picture whose faces alone are to be restored needs no word about that
+        return ExtrasPlan(image=request.image, enlarged=source.size, faces=faces, notes=() if faces and not more else (note,))
     chosen = [ExtrasUpscaler(label=first, model=upscaler_plan(first, settings, catalog))]
     if wants_second:
         model = upscaler_plan(second, settings, catalog)
@@ -74,7 +87,26 @@ def extras_plan(request: ExtrasRequest, settings: Settings, catalog: Catalog, so
         ("Postprocess upscaler 2", second if wants_second else None),
         ("Postprocess upscaler 2 visibility", f"{request.upscaler_2_visibility:g}" if wants_second else None),
     )
-    return ExtrasPlan(image=request.image, upscalers=tuple(chosen), enlarged=enlarged_size(request, source.size), cut=cut, fields=fields)
+    return ExtrasPlan(
+        image=request.image,
+        upscalers=tuple(chosen),
+        enlarged=enlarged_size(request, source.size),
+        cut=cut,
+        faces=faces,
+        upscale_first=request.upscale_first,
+        fields=fields,
+    )
+
+
+def worked_on(source: Image.Image, plan: ExtrasPlan, tools: Tools, watcher: _JobWatcher) -> tuple[Image.Image, ExtrasPlan]:
+    """(the picture enlarged and its faces restored, in the plan's order; the plan as it was done).
+
+    Raises what loading and running networks and the watcher raise.
+    """
+    if plan.upscale_first:
+        return _restored(enlarged(source, plan, tools.upscalers, watcher), plan, tools.faces, watcher)
+    picture, done = _restored(source, plan, tools.faces, watcher)
+    return enlarged(picture, plan, tools.upscalers, watcher), done
 
 
 def enlarged(source: Image.Image, plan: ExtrasPlan, models: UpscalerModels, watcher: _JobWatcher) -> Image.Image:
@@ -82,8 +114,8 @@ def enlarged(source: Image.Image, plan: ExtrasPlan, models: UpscalerModels, watc
     if not plan.upscalers:
         return source
     pixels, made = np.asarray(source.convert("RGB")), None
-    for number, upscaler in enumerate(plan.upscalers, start=1):
-        watcher.begin(number, upscaler.label)
+    for upscaler in plan.upscalers:
+        watcher.begin(f"Upscaling with {upscaler.label}")
         more = Image.fromarray(_by_one(pixels, plan.enlarged, upscaler, Upscaling(models, watcher.stage, watcher.tile)))
         made = more if made is None else Image.blend(made, more, upscaler.visibility)
     assert made is not None
@@ -94,11 +126,36 @@ def enlarged(source: Image.Image, plan: ExtrasPlan, models: UpscalerModels, watc
 
 def extras_text(plan: ExtrasPlan) -> str:
     """What was done, as A1111 writes it into the chunk `extras`; empty for nothing."""
-    return format_infotext("", "", plan.fields)
+    return format_infotext("", "", [*plan.fields, *(field for faces in plan.faces for field in faces.fields)])
 
 
 def _by_one(pixels: Pixels, size: tuple[int, int], upscaler: ExtrasUpscaler, by_model: Upscaling) -> Pixels:
     return resized(pixels, size, upscaler.label) if upscaler.model is None else by_model(pixels, size, upscaler.model)
+
+
+def _faces_plans(request: ExtrasRequest, catalog: Catalog) -> tuple[FacesPlan, ...]:
+    visibility = {GFPGAN: request.gfpgan_visibility, CODEFORMER: request.codeformer_visibility}
+    weight = {GFPGAN: 0.0, CODEFORMER: request.codeformer_weight}
+    asked = request.face_restorers
+    return tuple(FacesPlan(restorer=catalog.face_restorer(kind), visibility=visibility[kind], weight=weight[kind]) for kind in asked)
+
+
+def _restored(picture: Image.Image, plan: ExtrasPlan, faces: FaceTools, watcher: _JobWatcher) -> tuple[Image.Image, ExtrasPlan]:
+    """(the picture, RGB or RGBA as it was; the plan with what was done of it)."""
+    if not plan.faces:
+        return picture, plan
+    pixels, done, notes = np.asarray(picture.convert("RGB")), list[FacesPlan](), list(plan.notes)
+    for each in plan.faces:
+        watcher.begin(f"Restoring faces with {each.restorer.kind}")
+        pixels, count = faces.restored(pixels, each, watcher.stage, watcher.face)
+        if count:
+            done.append(each)
+        else:
+            notes.append(f"No faces were found for {each.restorer.kind} to restore.")
+    made = Image.fromarray(pixels)
+    if picture.mode == "RGBA":
+        made.putalpha(picture.getchannel("A"))
+    return made, replace(plan, faces=tuple(done), notes=tuple(notes))
 
 
 def _middle(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -158,16 +215,16 @@ def _whole_infotext(source: str, extras: str) -> str:
 
 
 class _JobWatcher:
-    """Turns tiles into a job's events, and the user's wishes into `_Interrupted`."""
+    """Turns tiles and faces into a job's events, and the user's wishes into `_Interrupted`."""
 
     def __init__(self, job: RunJob, say: Say, control: Control, count: int) -> None:
         self._job, self._say, self._control, self._count = job, say, control, count
-        self._number, self._label = 1, ""
+        self._number, self._label = 0, ""
 
-    def begin(self, number: int, label: str) -> None:
-        """The upscaler with this number (from 1) comes next."""
-        self._number, self._label = number, label
-        self.stage(f"Upscaling with {label}")
+    def begin(self, label: str) -> None:
+        """The next upscaler or face restorer comes; `label` says what is done with it."""
+        self._number, self._label = self._number + 1, label
+        self.stage(label)
 
     def stage(self, text: str) -> None:
         """Something begins."""
@@ -177,8 +234,15 @@ class _JobWatcher:
 
     def tile(self, number: int, count: int) -> None:
         """A tile (from 1) begins: those before it are the steps that are done."""
+        self._step("tile", number, count)
+
+    def face(self, number: int, count: int) -> None:
+        """A face (from 1) begins, as a tile does."""
+        self._step("face", number, count)
+
+    def _step(self, what: str, number: int, count: int) -> None:
         step = StepDone(
             job_id=self._job.job_id, attempt=self._job.attempt, step=number - 1, steps=count, batch=self._number, batches=self._count
         )
         self._say(step)
-        self.stage(f"Upscaling with {self._label}, tile {number} of {count}")
+        self.stage(f"{self._label}, {what} {number} of {count}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 
-from modules.domain.catalog import CheckpointInfo, VaeInfo
+from modules.domain.catalog import CODEFORMER, CheckpointInfo, VaeInfo
 from modules.domain.img2img import RESIZE_LABELS, SoftInpainting
 from modules.domain.networks import EmbeddingInfo, LoraInfo
 from modules.domain.plans import HiresPlan, ImagePlan, InpaintPlan, StartPlan
@@ -45,6 +45,7 @@ def _fields(plan: ImagePlan, position: int, model_hash: str | None, vae_hash: st
     yield "Schedule type", plan.schedule_label
     yield "CFG scale", number(plan.cfg_scale)
     yield "Seed", plan.seeds[position]
+    yield "Face restoration", plan.faces.restorer.kind if plan.faces else None
     yield "Size", f"{plan.width}x{plan.height}"
     yield "Model hash", model_hash
     yield "Model", plan.model.checkpoint.stem
@@ -60,6 +61,7 @@ def _fields(plan: ImagePlan, position: int, model_hash: str | None, vae_hash: st
     yield "Init image hash", plan.start.image_hash if plan.start else None
     yield "RNG", plan.noise_source.upper() if plan.noise_source != "gpu" else None
     yield "Tiling", True if plan.model.tiling else None
+    yield "CodeFormer weight", number(plan.faces.weight) if plan.faces and plan.faces.restorer.kind == CODEFORMER else None
 
 
 def _extra_of_all_passes(plan: ImagePlan, position: int) -> Iterator[Field]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modules.domain.catalog import Catalog, CheckpointInfo, VaeInfo
+from modules.domain.catalog import CODEFORMER, NO_FACES, Catalog, CheckpointInfo, VaeInfo
 from modules.domain.errors import InvalidRequest
-from modules.domain.plans import HiresPlan, ImagePlan, ModelSpec, RefinerPlan, SamplerOptions, UpscalerPlan
+from modules.domain.plans import FacesPlan, HiresPlan, ImagePlan, ModelSpec, RefinerPlan, SamplerOptions, UpscalerPlan
 from modules.domain.requests import MAX_SIDE, SIZE_STEP, GenerationRequest, HiresPass, Refiner
 from modules.engine.prompt_networks import prompt_networks
 from modules.engine.resolve_start import start_plan
@@ -102,6 +102,7 @@ def resolve(request: GenerationRequest, settings: Settings, catalog: Catalog, rn
             vae_retry_float32=settings.engine.vae_retry_float32,
             vae_tiles={"Always": "always", "Never": "never"}.get(settings.engine.vae_tiles, "automatic"),
             notes=(*added.notes, *notes),
+            faces=_faces(settings, catalog),
             start=start,
             film=request.film,
             said=request.said,
@@ -133,6 +134,14 @@ def _refiner(plan: ImagePlan, asked: Refiner | None, settings: Settings, catalog
     # a LoRA is made for one architecture, and a refiner is often of another: what the picture is drawn with stays with its own model
     model = replace(plan.model, checkpoint=checkpoint, vae=_vae(settings.models.vae, checkpoint, catalog), networks=())
     return RefinerPlan(model=model, switch_at=asked.switch_at)
+
+
+def _faces(settings: Settings, catalog: Catalog) -> FacesPlan | None:
+    kind = settings.faces.restorer
+    if kind == NO_FACES:
+        return None
+    weight = settings.faces.weight if kind == CODEFORMER else 0.0
+    return FacesPlan(restorer=catalog.face_restorer(kind), visibility=1.0, weight=weight)
 
 
 def sampler_and_schedule(sampler: str, schedule: str, catalog: Catalog) -> tuple[SamplerRow, str, str]:

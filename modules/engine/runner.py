@@ -91,7 +91,7 @@ class EngineRunner:
     def _run(self, job: RunJob, say: Say, control: Control) -> JobEvent:
         """All of the job but its last event, which is returned."""
         if isinstance(job.request, ExtrasRequest):
-            return run_extras(job, job.request, self._engine.upscalers, say, control)
+            return run_extras(job, job.request, self._engine, say, control)
         if isinstance(job.request, TrainRequest):
             return self._train(job, job.request, say, control)
         if isinstance(job.request, MergeRequest):

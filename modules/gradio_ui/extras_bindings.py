@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from modules.context import AppContext
+from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
 from modules.domain.errors import InvalidRequest, UserError
 from modules.domain.extras import ExtrasRequest
 from modules.gradio_ui.bindings import number, whole_number
@@ -37,6 +38,7 @@ def extras_requests(context: AppContext, values: Mapping[str, Any], uploads: Seq
 
     Raises `InvalidRequest` where none is left, and for values that are out of their range.
     """
+    values = {**values, **_without_weights(context.catalog.snapshot())}
     mode, picture = _given(str(values["inputs"] or ""))
     if mode == SINGLE:
         if picture is None:
@@ -69,9 +71,18 @@ def to_request(values: Mapping[str, Any], source: Source, copy_to: str = "") -> 
         upscaler_1=str(values["upscaler_1"]),
         upscaler_2=str(values["upscaler_2"]),
         upscaler_2_visibility=second,
+        gfpgan_visibility=number(values, "gfpgan_visibility", "GFPGAN visibility"),
+        codeformer_visibility=number(values, "codeformer_visibility", "CodeFormer visibility"),
+        codeformer_weight=number(values, "codeformer_weight", "CodeFormer weight"),
         copy_to=copy_to,
         **how,
     )
+
+
+def _without_weights(catalog: Catalog) -> dict[str, float]:
+    """Nothing for the sliders of face restorers that are not there: nobody sees them, but they may keep what was once chosen."""
+    sliders = {GFPGAN: "gfpgan_visibility", CODEFORMER: "codeformer_visibility"}
+    return {name: 0.0 for kind, name in sliders.items() if catalog.restorer_of(kind) is None}
 
 
 def _batch(context: AppContext, values: Mapping[str, Any], files: Sequence[Path], copy_to: str) -> Told:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modules.domain.catalog import AUTOMATIC, LATENT_UPSCALERS, Catalog, CheckpointInfo
+from modules.domain.catalog import AUTOMATIC, LATENT_UPSCALERS, NO_FACES, Catalog, CheckpointInfo
 from modules.domain.errors import InvalidRequest, ModelNotFound, UserError
 from modules.gradio_ui.bindings import NO_REFINER, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
 from modules.gradio_ui.paste_models import checkpoint_match, embedding_matches, lora_matches, vae_match, with_renamed
@@ -234,10 +234,12 @@ def _paste_options(draft: _Draft) -> None:
         try:
             value = convert(draft.found[key])
             checked_options({option: value}, host=False)
+            if key == "Face restoration" and value != NO_FACES:
+                draft.catalog.face_restorer(value)
             draft.options[option] = value
         except ValueError:
             draft.refuse(key, f"{key} {draft.found[key]!r} is not usable.")
-        except InvalidRequest as error:
+        except (InvalidRequest, ModelNotFound) as error:
             draft.refuse(key, str(error))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
-from modules.domain.catalog import Catalog
+from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
 from modules.gradio_ui.bindings import DEFAULT_SIZE, Form, matching_size
 from modules.gradio_ui.generation import fill_js, remember_form, restore_form
 from modules.gradio_ui.notices import QUIET, Notices, Told
@@ -17,7 +17,7 @@ from modules.gradio_ui.parts.hires import checkpoint_choices, upscaler_choices
 from modules.gradio_ui.parts.quicksettings import quicksettings
 from modules.gradio_ui.parts.refiner import refiner_choices
 from modules.gradio_ui.parts.scripts import script_upscaler_fields
-from modules.gradio_ui.tabs.extras import extras_tab, extras_upscaler_choices
+from modules.gradio_ui.tabs.extras import extras_tab, extras_upscaler_choices, shown_for
 from modules.gradio_ui.tabs.gallery import gallery_tab
 from modules.gradio_ui.tabs.img2img import img2img_tab
 from modules.gradio_ui.tabs.merger import MergerTab, merger_model_choices, merger_tab, merger_vae_choices
@@ -120,7 +120,7 @@ def _wire_refresh(context: AppContext, notices: Notices, quick: Mapping[str, Any
 
 
 def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
-    """The form's dropdowns that offer files, each with what updates it for files that came or went."""
+    """The form's controls that stand for files, each with what updates it for files that came or went."""
     offers = {
         "hr_upscaler": upscaler_choices,
         "hr_checkpoint": checkpoint_choices,
@@ -129,6 +129,8 @@ def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
         "upscaler_2": extras_upscaler_choices,
         **dict.fromkeys(("primary_model_name", "secondary_model_name", "tertiary_model_name"), merger_model_choices),
         "bake_in_vae": merger_vae_choices,
+        "gfpgan_visibility": shown_for(GFPGAN),
+        **dict.fromkeys(("codeformer_visibility", "codeformer_weight"), shown_for(CODEFORMER)),
         **dict.fromkeys(script_upscaler_fields(), extras_upscaler_choices),
     }
     return [(form[name], offer) for name, offer in offers.items() if name in form]

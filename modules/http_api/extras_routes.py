@@ -1,4 +1,4 @@
-"""/sdapi/v1/extra-single-image and extra-batch-images: finished pictures enlarged on the queue, in A1111's words.
+"""/sdapi/v1/extra-single-image and extra-batch-images: finished pictures enlarged and their faces restored on the queue, in A1111's words.
 
 As there, results are handed over and not kept in the outputs folder. Each picture is a job of its own.
 """
@@ -30,7 +30,6 @@ from modules.imaging.files import read_infotext
 MAX_IMAGES = 1000
 
 _NOT_SAVED = (("samples_save", False),)
-_NO_FACES = "There is no face restoration in this program: leave {name} out, or send 0."
 
 Factor = Annotated[float, WithJsonSchema({"type": "number", "minimum": MIN_FACTOR, "maximum": MAX_FACTOR})]
 Pixels = Annotated[Whole, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_SIDE})]
@@ -44,9 +43,9 @@ class ExtrasBody(Body):
         default=0, description="0 enlarges by upscaling_resize, 1 to upscaling_resize_w and upscaling_resize_h."
     )
     show_extras_results: bool = Field(default=True, description="Accepted: the answer always holds the pictures.")
-    gfpgan_visibility: Share = Field(default=0.0, description="There is no face restoration here: more than 0 is refused.")
-    codeformer_visibility: Share = Field(default=0.0, description="There is no face restoration here: more than 0 is refused.")
-    codeformer_weight: Share = Field(default=0.0, description="Says nothing where codeformer_visibility is 0.")
+    gfpgan_visibility: Share = Field(default=0.0, description="How strongly its faces are laid over; needs a file in models/GFPGAN.")
+    codeformer_visibility: Share = Field(default=0.0, description="The same; needs a file in models/Codeformer.")
+    codeformer_weight: Share = Field(default=0.0, description="CodeFormer's fidelity: 0 the best face, 1 the one most like the source.")
     upscaling_resize: Factor = 2.0
     upscaling_resize_w: Pixels = 512
     upscaling_resize_h: Pixels = 512
@@ -54,7 +53,7 @@ class ExtrasBody(Body):
     upscaler_1: Name = Field(default="None", description="A name of /sdapi/v1/upscalers. None leaves the picture as it is.")
     upscaler_2: Name = Field(default="None", description="Another one, mixed into what the first makes.")
     extras_upscaler_2_visibility: Share = Field(default=0.0, description="How strongly it is mixed in.")
-    upscale_first: bool = Field(default=False, description="Accepted: there is no face restoration that could come first.")
+    upscale_first: bool = Field(default=False, description="Restore faces in the enlarged picture, not before it is enlarged.")
 
 
 class ExtrasSingleBody(ExtrasBody):
@@ -133,9 +132,6 @@ def _one_of_batch(api: Api, body: ExtrasBatchBody, number: int) -> ExtrasRequest
 
 
 def _request(api: Api, body: ExtrasBody, file: FileData) -> ExtrasRequest:
-    for name in ("gfpgan_visibility", "codeformer_visibility"):
-        if getattr(body, name) > 0:
-            raise Refusal(422, _NO_FACES.format(name=name))
     data = received(file.data, api.context.settings.current)
     kept = api.context.inputs.put(data)
     asked = ExtrasRequest(
@@ -145,6 +141,10 @@ def _request(api: Api, body: ExtrasBody, file: FileData) -> ExtrasRequest:
         upscaler_1=body.upscaler_1,
         upscaler_2=body.upscaler_2,
         upscaler_2_visibility=body.extras_upscaler_2_visibility,
+        gfpgan_visibility=body.gfpgan_visibility,
+        codeformer_visibility=body.codeformer_visibility,
+        codeformer_weight=body.codeformer_weight,
+        upscale_first=body.upscale_first,
     )
     if body.resize_mode == 1:
         return replace(asked, size=(body.upscaling_resize_w, body.upscaling_resize_h), crop=body.upscaling_crop)

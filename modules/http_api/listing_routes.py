@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from fastapi import APIRouter
@@ -99,8 +100,9 @@ def _models(router: APIRouter, api: Api) -> None:
 
     @router.get("/face-restorers")
     def face_restorers() -> list[shown.FaceRestorerItem]:
-        """Empty: there is no face restoration in this program yet."""
-        return []
+        """The face restorers whose weights are there, and their folders."""
+        found = api.context.catalog.snapshot().face_restorers
+        return [shown.FaceRestorerItem(name=info.kind, cmd_dir=str(Path(info.path).parent)) for info in found]
 
 
 def _checkpoint(info: CheckpointInfo) -> shown.SdModelItem:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from modules.domain.catalog import AUTOMATIC, LATENT_UPSCALERS, Catalog
-from modules.domain.errors import InvalidRequest
+from modules.domain.catalog import AUTOMATIC, CODEFORMER, GFPGAN, LATENT_UPSCALERS, NO_FACES, Catalog
+from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.requests import SIZE_STEP, GenerationRequest, HiresPass, Refiner, Seed
 from modules.domain.styles import Style
 from modules.http_api.errors import Refusal
@@ -24,9 +24,9 @@ _NOT_SAVED: tuple[tuple[str, bool], ...] = (("samples_save", False), ("grid_save
 
 _SAME = ("", "none", "use same checkpoint", "use same sampler", "use same scheduler")
 _DEFAULT_SWITCH = 0.8
+_FACES = "face_restoration_model"
 
 _WITHOUT_EFFECT = (
-    ("restore_faces", "restore_faces: there is no face restoration in this program yet; the pictures are as they were drawn."),
     ("firstpass_image", "firstpass_image: the first pass is always drawn; send the picture to img2img instead."),
     ("distilled_cfg_scale", "distilled_cfg_scale: no model of this program reads it."),
     ("image_cfg_scale", "image_cfg_scale: no model of this program reads it."),
@@ -163,8 +163,26 @@ def _put_options(body: GenerationBody, draft: Draft, sampler: str) -> None:
             draft.options[key] = value
         elif value:
             draft.notes.append(f"{key}: there is no such option in this program; it has no effect.")
+    _put_faces(body, draft)
     if not body.save_images:
         draft.options |= dict(_NOT_SAVED)
+
+
+def _put_faces(body: GenerationBody, draft: Draft) -> None:
+    """By what faces are restored: what the options say, unless `restore_faces` does. Without the weights it is noted."""
+    catalog, usual = draft.sources.catalog, draft.sources.settings.faces.restorer
+    wanted = NO_FACES if body.restore_faces is False else str(draft.options.get(_FACES, usual))
+    if body.restore_faces and wanted == NO_FACES:
+        wanted = next((kind for kind in (CODEFORMER, GFPGAN) if catalog.restorer_of(kind)), CODEFORMER)
+    if wanted != NO_FACES:
+        try:
+            catalog.face_restorer(wanted)
+        except ModelNotFound as error:
+            draft.notes.append(f"restore_faces: {error} The pictures are as they were drawn.")
+            wanted = NO_FACES
+    draft.options.pop(_FACES, None)
+    if wanted != usual:
+        draft.options[_FACES] = wanted
 
 
 def _refiner(body: GenerationBody, catalog: Catalog) -> Refiner | None:

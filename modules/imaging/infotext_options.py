@@ -44,6 +44,8 @@ OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = MappingProxyType(
         "UniPC skip type": ("uni_pc_skip_type", str),
         "UniPC order": ("uni_pc_order", int),
         "UniPC lower order final": ("uni_pc_lower_order_final", is_true),
+        "Face restoration": ("face_restoration_model", str),
+        "CodeFormer weight": ("code_former_weight", float),
         "Tiling": ("tiling", is_true),
         "VAE tiles": ("vae_tiles", _tiles),
         "Noise multiplier": ("initial_noise_multiplier", float),

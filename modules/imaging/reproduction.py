@@ -87,7 +87,6 @@ _FEATURES: tuple[tuple[str, str], ...] = (
     (r"ControlNet.*", "ControlNet is"),
     (r"ADetailer.*", "ADetailer is"),
     (r"Token merging ratio.*", "token merging is"),
-    (r"Face restoration", "face restoration is"),
     (r"FP8 weight|Cache FP16 weight for LoRA|Diffusion in Low Bits", "other weight precisions are"),
     (r"VAE Encoder|VAE Decoder", "small autoencoders (TAESD) are"),
     (r"Noise Schedule", "the choice of a noise schedule is"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from modules.domain.catalog import Catalog
-from modules.domain.errors import InvalidRequest
+from modules.domain.catalog import NO_FACES, Catalog
+from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import JobRequest
 from modules.domain.merging import NO_VAE, MergeRequest, with_free_name, without_unused
@@ -44,6 +44,8 @@ def freeze(request: JobRequest, settings: Settings, catalog: Catalog, inputs: Pa
 
 
 def _frozen_extras(request: ExtrasRequest, catalog: Catalog) -> ExtrasRequest:
+    for kind in request.face_restorers:
+        catalog.face_restorer(kind)
     return replace(request, upscaler_1=catalog.extras_upscaler(request.upscaler_1), upscaler_2=catalog.extras_upscaler(request.upscaler_2))
 
 
@@ -63,6 +65,7 @@ def _frozen_merge(request: MergeRequest, catalog: Catalog) -> MergeRequest:
 
 
 def _frozen_generation(request: GenerationRequest, settings: Settings, catalog: Catalog) -> GenerationRequest:
+    _check_faces(settings, catalog)
     overrides = dict(request.overrides)
     checkpoint = None if CHECKPOINT in overrides else request.checkpoint
     vae = None if VAE in overrides else request.vae
@@ -77,6 +80,14 @@ def _frozen_generation(request: GenerationRequest, settings: Settings, catalog: 
         hires=_hires(request.hires, catalog) if request.hires else None,
         refiner=replace(request.refiner, checkpoint=catalog.checkpoint(request.refiner.checkpoint).name) if request.refiner else None,
     )
+
+
+def _check_faces(settings: Settings, catalog: Catalog) -> None:
+    if settings.faces.restorer != NO_FACES:
+        try:
+            catalog.face_restorer(settings.faces.restorer)
+        except ModelNotFound as error:
+            raise ModelNotFound(f"{error} Or choose None in Settings, Face restoration.") from error
 
 
 def _hires(asked: HiresPass, catalog: Catalog) -> HiresPass:

@@ -67,7 +67,7 @@ _REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "outpath_samples": "folders are chosen at the machine, in config.yaml",
         "outpath_grids": "folders are chosen at the machine, in config.yaml",
-        "restore_faces": "there is no face restoration in this program",
+        "restore_faces": "a line has no face restoration of its own: choose it in Settings, Face restoration",
     }
 )
 """What A1111 lets a line set and this program does not, and why."""

@@ -60,6 +60,8 @@ class Flags:
     embeddings_dir: Path | None = None
     upscaler_dirs: tuple[Path, ...] = ()
     styles_file: Path | None = None
+    gfpgan_dirs: tuple[Path, ...] = ()
+    codeformer_dirs: tuple[Path, ...] = ()
     use_cpu: bool = False
     medvram: bool = False
     lowvram: bool = False
@@ -140,6 +142,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Flags:
         embeddings_dir=values.embeddings_dir,
         upscaler_dirs=tuple(values.upscaler_dirs),
         styles_file=_one_file(parser, values.styles_file),
+        gfpgan_dirs=tuple(values.gfpgan_dirs),
+        codeformer_dirs=tuple(values.codeformer_dirs),
         use_cpu=_wants_cpu(values.use_cpu),
         medvram=values.medvram,
         lowvram=values.lowvram,
@@ -177,6 +181,8 @@ def paths(flags: Flags) -> Paths:
         more_embeddings=(INSTALL / "embeddings",) if with_shipped_words else (),
         outputs=data / "outputs",
         own_styles=_absolute(flags.styles_file) if flags.styles_file else None,
+        gfpgan=(models / "GFPGAN", *map(_absolute, flags.gfpgan_dirs)),
+        codeformer=(models / "Codeformer", *map(_absolute, flags.codeformer_dirs)),
         preview_decoders=shipped([models / "VAE-approx"], "VAE-approx"),
         upscalers=shipped([*(models / name for name in UPSCALER_FOLDERS), *map(_absolute, flags.upscaler_dirs)], "ESRGAN"),
     )
@@ -201,6 +207,9 @@ def _parser() -> _Parser:
     upscalers = [f"--{kind}-models-path" for kind in ("esrgan", "realesrgan", "bsrgan", "swinir", "scunet", "dat")]
     folders.add_argument(*upscalers, type=Path, metavar="DIR", action="append", default=[], dest="upscaler_dirs", help="… with upscalers")
     folders.add_argument("--styles-file", nargs="+", metavar="FILE", help="your styles (default: styles.csv in the data folder)")
+    for name, what in (("gfpgan", "GFPGAN"), ("codeformer", "CodeFormer")):
+        more: dict[str, Any] = {"dest": f"{name}_dirs", "help": f"another folder with {what}'s weights"}
+        folders.add_argument(f"--{name}-models-path", type=Path, metavar="DIR", action="append", default=[], **more)
     device = parser.add_argument_group("device")
     device.add_argument("--use-cpu", nargs="*", metavar="PART", help="draw on the CPU even when there is a GPU")
     device.add_argument("--medvram", action="store_true", help="keep one of text encoder, UNet and VAE on the GPU at a time")

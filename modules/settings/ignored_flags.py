@@ -22,6 +22,7 @@ _HALF = "precision follows the device; --no-half and --no-half-vae give float32"
 _INSTALLER = "webui.sh installs only when requirements.txt or Python changed"
 _NO_PICKLE_CODE = "pickled checkpoints are read as data only, and there is no switch for that"
 _LATER = "the part it is for is not in this version yet"
+_FACES = "face restorers are the files in models/GFPGAN and models/Codeformer; --gfpgan-models-path adds a folder"
 _HASH = "checksums are computed in the background and kept"
 _OLD_PAGE = "that part of the page no longer exists"
 _CONSOLE = "progress is shown on the page and the log is quiet; --loglevel DEBUG shows more"
@@ -94,10 +95,8 @@ IGNORED = MappingProxyType(
         "--api": Ignored(0, "the HTTP API is always there"),
         "--add-stop-route": Ignored(0, "--api-server-stop adds routes that end the program"),
         "--deepdanbooru": Ignored(0, _LATER),
-        "--gfpgan-dir": Ignored(1, _LATER),
-        "--gfpgan-model": Ignored(1, _LATER),
-        "--gfpgan-models-path": Ignored(1, _LATER),
-        "--codeformer-models-path": Ignored(1, _LATER),
+        "--gfpgan-dir": Ignored(1, _FACES),
+        "--gfpgan-model": Ignored(1, _FACES),
         "--ldsr-models-path": Ignored(1, _LATER),
         "--clip-models-path": Ignored(1, "interrogation is not in this version yet"),
         "--hypernetwork-dir": Ignored(1, _LATER),

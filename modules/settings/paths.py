@@ -26,6 +26,8 @@ class Paths:
     embeddings: Path
     outputs: Path
     upscalers: tuple[Path, ...] = ()
+    gfpgan: tuple[Path, ...] = ()
+    codeformer: tuple[Path, ...] = ()
     preview_decoders: tuple[Path, ...] = ()
     more_embeddings: tuple[Path, ...] = ()
     """Where else embeddings are looked for."""

@@ -11,26 +11,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """How a setting is shown and checked. `key` is A1111's option name where that program has the setting, else our own in its style."""
-
-    key: str
-    label: str
-    info: str = ""
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    choices: tuple[str, ...] | None = None
-    """The allowed values; a name in angle brackets (`<checkpoints>`) stands for what the catalogue holds."""
-    host: bool = False
-    multiple: bool = False
-
-
-def setting(default: Any, key: str, label: str, info: str = "", **more: Any) -> Any:
-    """A dataclass field that carries its `Control`."""
-    return field(default=default, metadata={"control": Control(key=key, label=label, info=info, **more)})
+from modules.settings.control import Control, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +256,22 @@ class Upscaling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Faces:
+    """Face restoration"""
+
+    restorer: str = setting(
+        "None",
+        "face_restoration_model",
+        "Restore faces in drawn pictures with",
+        "Needs weights in models/GFPGAN or models/Codeformer. Extras has it for finished pictures.",
+        choices=("None", "CodeFormer", "GFPGAN"),
+    )
+    weight: float = setting(
+        0.5, "code_former_weight", "CodeFormer weight", "0 = maximum effect, 1 = minimum effect.", low=0.0, high=1.0, step=0.01
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Previews:
     """Live previews"""
 
@@ -345,6 +342,7 @@ class Settings:
     engine: Engine = field(default_factory=Engine)
     compatibility: Compatibility = field(default_factory=Compatibility)
     upscaling: Upscaling = field(default_factory=Upscaling)
+    faces: Faces = field(default_factory=Faces)
     previews: Previews = field(default_factory=Previews)
     page: Page = field(default_factory=Page)
     api: Api = field(default_factory=Api)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from modules.domain.catalog import UpscalerInfo
-from modules.domain.errors import ModelLoadError, NotANumber
+from modules.domain.errors import NotANumber
+from modules.upscalers.described import Reader, described, precision
 from modules.upscalers.tiles import FloatPixels
 
-Reader = Callable[[Path], Mapping[str, Any]]
-"""A file's tensors by name. Raises `ModelLoadError` with the reason, OSError where the file can't be read."""
-
-_FOREIGN = (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, AttributeError, AssertionError, NotImplementedError)
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
 
 
 class _Described(Protocol):
@@ -76,40 +74,18 @@ class UpscalerModels:
         self._held = None
 
     def _load(self, info: UpscalerInfo) -> UpscalerNetwork:
-        # here and not above: only who uses an upscaler waits for the library
-        from spandrel import ImageModelDescriptor, ModelLoader, ModelTiling, UnsupportedModelError
+        from spandrel import ModelTiling
 
-        tensors = dict(self._read(Path(info.path)))
-        try:
-            described = ModelLoader().load_from_state_dict(tensors)
-        except UnsupportedModelError as error:
-            raise ModelLoadError("it is not an upscaler that this version knows") from error
-        except torch.OutOfMemoryError:
-            raise
-        except _FOREIGN as error:
-            raise ModelLoadError(f"it is not an upscaler, or a damaged one ({_first_line(error)})") from error
-        if not isinstance(described, ImageModelDescriptor) or described.purpose == "FaceSR":
-            raise ModelLoadError(f"it is a {described.architecture.name} for {described.purpose}, not an upscaler of whole pictures")
-        if (described.input_channels, described.output_channels) != (3, 3):
-            channels = f"{described.input_channels} channels and makes {described.output_channels}"
-            raise ModelLoadError(f"it reads {channels}, where pictures have 3")
-        _check_finite(described.model)
-        dtype = torch.float32 if self._dtype == torch.float16 and not described.supports_half else self._dtype
-        described.model.to(self._device, dtype).eval().requires_grad_(False)
-        tiled = described.tiling != ModelTiling.INTERNAL
-        return UpscalerNetwork(info.label, described.scale, tiled, self._device, dtype, described)
+        found = described(self._read(Path(info.path)), "an upscaler", _enlarges)
+        dtype = precision(found, self._dtype)
+        found.model.to(self._device, dtype).eval().requires_grad_(False)
+        tiled = found.tiling != ModelTiling.INTERNAL
+        return UpscalerNetwork(info.label, found.scale, tiled, self._device, dtype, found)
 
 
 def _key(info: UpscalerInfo) -> tuple[str, int, float]:
     return (info.path, info.size, info.modified)
 
 
-def _check_finite(network: nn.Module) -> None:
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelLoadError(f"it holds numbers that are not finite, in {name!r}")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
+def _enlarges(found: ImageModelDescriptor[Any]) -> bool:
+    return found.purpose != "FaceSR"

@@ -21,6 +21,7 @@ from modules.settings.safe_yaml import DamagedFileError
 from modules.weights import config_file
 from modules.weights.folders import FoundFile, is_vae_sidecar, unique, walk_all
 from modules.weights.hashes import HashCache
+from modules.weights.scan_faces import face_restorer_rows
 from modules.weights.scan_networks import NetworkFolders, lora_digest
 from modules.weights.scan_upscalers import upscaler_rows
 
@@ -71,6 +72,7 @@ class ModelCatalog:
                 loras=self._networks.loras(known),
                 embeddings=self._networks.embeddings(known),
                 upscalers=upscaler_rows(self._paths.upscalers),
+                face_restorers=face_restorer_rows(self._paths.gfpgan, self._paths.codeformer),
             )
             changed = self._publish(catalog)
         self._work.set()

@@ -15,6 +15,7 @@ from modules.domain.catalog import Catalog
 from modules.domain.events import ImageDone, JobEvent, StepDone
 from modules.domain.requests import GenerationRequest, Seed
 from modules.engine.engine import Engine
+from modules.engine.faces import face_tools
 from modules.engine.runner import EngineRunner
 from modules.engine.upscale import upscaler_models
 from modules.gallery.inputs import InputStore
@@ -56,7 +57,7 @@ class Studio:
     def __post_init__(self) -> None:
         models = ModelManager(CPU)
         decoders = PreviewDecoders((self.folder / "VAE-approx",), models.placement.device, models.placement.dtype("vae"))
-        self.engine = Engine(models, upscaler_models(models.placement), decoders)
+        self.engine = Engine(models, upscaler_models(models.placement), decoders, face_tools(models.placement))
         self.runner = EngineRunner(self.engine, HashCache(self.folder / "hashes.sqlite"), "0.1.0", self.paths)
         self.jobs = 0
 

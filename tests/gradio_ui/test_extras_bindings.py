@@ -28,6 +28,9 @@ FORM: dict[str, Any] = {
     "upscaler_1": "Lanczos",
     "upscaler_2": "None",
     "upscaler_2_visibility": 0,
+    "gfpgan_visibility": 0,
+    "codeformer_visibility": 0,
+    "codeformer_weight": 0,
 }
 
 

@@ -11,7 +11,9 @@ from playwright.sync_api import Page, expect
 
 from modules.imaging.files import encode_image
 from tests.browser import choose, fill, generate
+from tests.drawn_faces import with_faces
 from tests.gradio_ui.canvas_hand import gradient, saved
+from tests.tiny_faces import write_restorer
 from tests.webui_process import WebUI
 
 pytestmark = pytest.mark.browser
@@ -170,6 +172,32 @@ def test_a_file_that_is_no_picture_leaves_the_one_that_is_there(page: Page, tmp_
     page.locator("#extras_results .reuse").click()
     expect(page.locator(".webui-toast.error", has_text="no generation parameters")).to_be_visible()
     expect(page.locator("#extras_image .well-status")).to_contain_text("48\u00d748")
+
+
+def test_face_restoration_is_there_as_long_as_its_weights_are(page: Page, webui: WebUI, outputs: Path, tmp_path: Path) -> None:
+    open_tab(page)
+    sliders = {kind: page.locator(f"#extras_{kind}") for kind in ("gfpgan_visibility", "codeformer_visibility", "codeformer_weight")}
+    assert [slider.count() and slider.is_visible() for slider in sliders.values()] == [0, 0, 0]
+    weights = webui.data / "models" / "GFPGAN" / "RestoreFormer.pth"
+    write_restorer(weights)
+    try:
+        page.click("#refresh_sd_model_checkpoint")
+        expect(sliders["gfpgan_visibility"]).to_be_visible()
+        expect(sliders["codeformer_visibility"]).to_be_hidden()
+        face = tmp_path / "face.png"
+        face.write_bytes(encode_image(Image.fromarray(with_faces((240, 200), (60, 40, 120))), "png"))
+        put(page, face, "face.png")
+        fill(page, "extras_gfpgan_visibility", 0.75)
+        assert new_result(page, outputs).info["extras"] == "GFPGAN visibility: 0.75"
+        page.reload()
+        page.wait_for_selector("#txt2img_generate")
+        open_tab(page)
+        expect(page.locator("#extras_gfpgan_visibility input[type=number]")).to_have_value("0.75")
+    finally:
+        weights.unlink()
+    page.click("#refresh_sd_model_checkpoint")
+    expect(sliders["gfpgan_visibility"]).to_be_hidden()
+    assert "extras" not in new_result(page, outputs).info, "what nobody sees any more is not asked for"
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:

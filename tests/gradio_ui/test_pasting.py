@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modules.bootstrap import sampler_infos, schedule_infos
-from modules.domain.catalog import Catalog, CheckpointInfo, VaeInfo
+from modules.domain.catalog import Catalog, CheckpointInfo, FaceRestorerInfo, VaeInfo
 from modules.domain.networks import EmbeddingInfo, LoraInfo
 from modules.gradio_ui.parts.pasted_report import report_markup
 from modules.gradio_ui.pasting import Pasted, from_infotext, override_entries, parse_overrides
@@ -124,6 +125,14 @@ def test_the_verdict_names_its_reasons(more: str, prompt: str, verdict: str) -> 
     assert paste(more, prompt).report.verdict.startswith(verdict)
 
 
+def test_face_restoration_is_taken_over_where_its_weights_are() -> None:
+    text = f"a cat\n{BASE}, Face restoration: CodeFormer, CodeFormer weight: 0.25"
+    assert "models/Codeformer" in reason(from_infotext(text, CATALOG, Settings()), "Face restoration")
+    there = replace(CATALOG, face_restorers=(FaceRestorerInfo(kind="CodeFormer", path="/c/codeformer.pth"),))
+    pasted = from_infotext(text, there, Settings())
+    assert {field.key for field in pasted.report.overrides} >= {"Face restoration", "CodeFormer weight"} and not pasted.report.ignored
+
+
 def test_every_field_of_the_text_is_in_the_report() -> None:
     text = ", Frobnication: 3, Hires steps: 4, ENSD: 2x3, Mask blur: 4, Schedule type: Swirl, Tiling: True"
     report = paste(text).report
@@ -188,4 +197,4 @@ def test_a_grid_brings_its_script_and_axes_back() -> None:
     assert not pasted.report.ignored
     assert paste().values["script_list"] == "None"
     assert "no script" in reason(paste(", Script: Loopback"), "Script")
-    assert "face restoration" in reason(paste(", Script: X/Y/Z plot, X Type: Face restore, X Values: GFPGAN"), "X Type")
+    assert "token merging" in reason(paste(", Script: X/Y/Z plot, X Type: Token merging ratio, X Values: 0.5"), "X Type")

@@ -52,17 +52,18 @@ CATALOG = Catalog(
 
 
 class CountedCatalog:
-    """A catalogue that never changes, and knows how often it was told to look again."""
+    """A catalogue that only a test changes, and that knows how often it was told to look again."""
 
     def __init__(self) -> None:
         self.refreshed = 0
+        self.current = CATALOG
 
     def snapshot(self) -> Catalog:
-        return CATALOG
+        return self.current
 
     def refresh(self) -> Catalog:
         self.refreshed += 1
-        return CATALOG
+        return self.current
 
 
 @dataclass

@@ -6,6 +6,8 @@ import base64
 import io
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from PIL import Image
 
 from modules.domain.extras import ExtrasRequest
 from modules.imaging.files import encode_image, read_infotext
-from tests.http_api.front import Front, picture
+from tests.drawn_faces import with_faces
+from tests.http_api.front import CATALOG, Front, picture
+from tests.tiny_faces import write_restorer
 
 SOURCE = "a cat\nSteps: 4, Sampler: Euler, Seed: 12, Size: 64x48"
 
@@ -72,14 +76,33 @@ def test_sizes_and_nulls(shared: Front, fields: dict[str, Any], size: tuple[int,
         ({"upscaling_resize": 1000}, 422, "Resize"),
         ({"resize_mode": 1, "upscaling_resize_w": 0}, 422, "Width"),
         ({"extras_upscaler_2_visibility": 2}, 422, "visibility"),
-        ({"gfpgan_visibility": 0.5}, 422, "no face restoration"),
-        ({"codeformer_visibility": 1}, 422, "no face restoration"),
+        ({"gfpgan_visibility": 0.5}, 422, "There is no GFPGAN here. Put its weights (GFPGANv1.4.pth"),
+        ({"codeformer_visibility": 1}, 422, "into models/Codeformer"),
+        ({"codeformer_visibility": 1.5}, 422, "CodeFormer visibility"),
         ({"image": picture(8000, 8), "upscaling_resize": 4, "upscaler_1": "Nearest"}, 422, "32000x32"),
         ({"upscaler_1": "2x_Sharp"}, 500, "2x_Sharp.pth can't be loaded"),
     ],
 )
 def test_what_is_refused_says_why(shared: Front, fields: dict[str, Any], status: int, words: str):
     assert words in shared.post("extra-single-image", {"image": picture(), **fields}, status)["errors"]
+
+
+def test_faces_are_restored_where_the_weights_are(own: Front, tmp_path: Path):
+    restorer = write_restorer(tmp_path / "GFPGAN" / "RestoreFormer.pth")
+    own.catalog.current = replace(CATALOG, face_restorers=(restorer,))
+    assert own.get("face-restorers") == [{"name": "GFPGAN", "cmd_dir": str(tmp_path / "GFPGAN")}]
+    face = base64.b64encode(encode_image(Image.fromarray(with_faces((240, 200), (60, 40, 120))), "png", SOURCE)).decode()
+    asked = {"image": face, "upscaler_1": "Nearest", "gfpgan_visibility": 0.5}
+    first, last = (own.post("extra-single-image", {**asked, "upscale_first": order}) for order in (True, False))
+    assert opened(first["image"]).info["extras"].endswith("Postprocess upscaler: Nearest, GFPGAN visibility: 0.5")
+    assert "GFPGAN visibility: 0.5</p>" in last["html_info"]
+    plain = opened(face).resize((480, 400), Image.Resampling.NEAREST)
+    pictures = [opened(answer["image"]) for answer in (first, last)]
+    assert pictures[0].tobytes() != pictures[1].tobytes() and plain.tobytes() not in [each.tobytes() for each in pictures]
+    batch = own.post("extra-batch-images", {"imageList": [{"data": picture(), "name": "a.png"}], "gfpgan_visibility": 1})
+    assert "No faces were found" in batch["html_info"]
+    problem = own.post("extra-single-image", {**asked, "codeformer_visibility": 1}, 422)
+    assert "There is no CodeFormer here" in problem["errors"]
 
 
 def test_a_batch_comes_back_in_its_order(shared: Front):

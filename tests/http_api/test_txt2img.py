@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from modules.domain.catalog import FaceRestorerInfo
 from modules.domain.requests import GenerationRequest, HiresPass, Refiner, Seed
 from modules.imaging.files import read_infotext
 from modules.settings.values import settings_to_json
-from tests.http_api.front import Front
+from tests.http_api.front import CATALOG, Front
 
 
 def asked(front: Front, **body: Any) -> GenerationRequest:
@@ -244,6 +246,20 @@ def test_what_has_no_effect_is_said(shared: Front):
     assert any(note.startswith("tiling") for note in info["notes"]) != ("tiling" in shared.get("options"))
     assert settings_to_json(job.settings)["models"].get("tiling", True) is True
     assert shared.draw(tiling=False, restore_faces=False)[1]["notes"] == ["scripted note"]
+
+
+def test_faces_are_restored_where_the_weights_are(own: Front):
+    _, info, job = own.draw(restore_faces=True)
+    assert job.settings.faces.restorer == "None" and any("models/Codeformer" in note for note in info["notes"])
+    own.catalog.current = replace(CATALOG, face_restorers=(FaceRestorerInfo(kind="GFPGAN", path="/g/GFPGANv1.4.pth"),))
+    assert own.draw(restore_faces=True)[2].settings.faces.restorer == "GFPGAN"
+    own.context.settings.update({"face_restoration_model": "GFPGAN"})
+    asked: list[tuple[Any, str]] = [(None, "GFPGAN"), (True, "GFPGAN"), (False, "None")]
+    assert [own.draw(restore_faces=wish)[2].settings.faces.restorer for wish, _ in asked] == [wanted for _, wanted in asked]
+    _, info, job = own.draw(override_settings={"face_restoration_model": "CodeFormer", "code_former_weight": 0.2})
+    assert (job.settings.faces.restorer, job.settings.faces.weight) == ("None", 0.2)
+    assert any("There is no CodeFormer here" in note for note in info["notes"])
+    assert own.draw(infotext="a cat\nSteps: 4, Face restoration: GFPGAN")[2].settings.faces.restorer == "GFPGAN"
 
 
 def test_failures_of_the_engine(shared: Front):

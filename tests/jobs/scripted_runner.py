@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -36,10 +37,13 @@ def _enlarged(job: RunJob, request: ExtrasRequest, emit: Callable[[JobEvent], No
     import torch
 
     from modules.engine.extras import run_extras
+    from modules.engine.faces import FaceTools
+    from modules.faces.networks import FaceNetworks
     from modules.upscalers.models import UpscalerModels
     from modules.weights.upscaler_files import read_upscaler
 
-    return run_extras(job, request, UpscalerModels(read_upscaler, torch.device("cpu"), torch.float32), emit, control)
+    where = (read_upscaler, torch.device("cpu"), torch.float32)
+    return run_extras(job, request, SimpleNamespace(upscalers=UpscalerModels(*where), faces=FaceTools(FaceNetworks(*where))), emit, control)
 
 
 class ScriptedRunner:

@@ -19,13 +19,14 @@ MAY = {
     "hooks": "domain",
     "jobs": "domain settings",
     "upscalers": "domain imaging",
+    "faces": "domain upscalers",
     "gallery": "domain settings imaging",
     "families": "domain sampling prompts",
     "networks": "domain families",
     "weights": "domain settings families networks",
     "training": "domain families prompts",
     "merging": "domain families networks weights",
-    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers jobs merging training",
+    "engine": "domain settings prompts sampling imaging hooks families networks weights upscalers faces jobs merging training",
     "scripts": "domain prompts imaging",
     "runs": "domain settings imaging jobs gallery scripts",
     "context": "domain settings jobs gallery runs hooks",
@@ -55,8 +56,9 @@ HEAVY = (
     "spandrel",
     "torchvision",
     "scipy",
+    "cv2",
 )
-ENGINE = ("sampling", "families", "weights", "networks", "engine", "upscalers", "merging", "training")
+ENGINE = ("sampling", "families", "weights", "networks", "engine", "upscalers", "faces", "merging", "training")
 
 
 def edges(file: SourceFile) -> Iterator[tuple[str, str, int]]:

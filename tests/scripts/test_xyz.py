@@ -120,8 +120,8 @@ def test_a1111s_positions() -> None:
     assert img2img.index("Image CFG Scale") == 6 and "Hires steps" not in img2img
     assert find_axis("4", "txt2img").name == "Steps"
     assert by_position(SCRIPT, [4, "1-2", []])["x_type"] == "4"
-    with pytest.raises(InvalidRequest, match="face restoration"):
-        find_axis("Face restore", "txt2img")
+    with pytest.raises(InvalidRequest, match="token merging"):
+        find_axis("Token merging ratio", "txt2img")
 
 
 def test_each_axis_changes_what_it_says() -> None:

@@ -1,13 +1,14 @@
-"""The Extras tab: pictures that are finished made larger, one, several or a folder of them, with the result beside."""
+"""The Extras tab: finished pictures made larger and their faces restored; one, several or a folder, with the result beside."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from modules.context import AppContext
-from modules.domain.catalog import Catalog
+from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
 from modules.domain.extras import MAX_SIDE, NO_UPSCALER
 from modules.gradio_ui.bindings import Form
 from modules.gradio_ui.extras_bindings import SCALE_BY, SCALE_TO, extras_requests
@@ -45,6 +46,7 @@ def extras_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Form:
                 generate = _generate_box()
                 _sizes(form)
                 _upscalers(form, context.catalog.snapshot())
+                _faces(form, context.catalog.snapshot())
             submitted = output_panel("extras")
     demo.load(_page_shown, None, folder_page, **QUIET)
 
@@ -62,6 +64,11 @@ def extras_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Form:
 def extras_upscaler_choices(catalog: Catalog) -> object:
     """The update of either dropdown for files that came or went; what is chosen stays."""
     return gr.Dropdown(choices=list(catalog.extras_upscalers))
+
+
+def shown_for(kind: str) -> Callable[[Catalog], object]:
+    """What updates a slider of this kind of face restorer for files that came or went: it is there where the weights are."""
+    return lambda catalog: gr.Slider(visible=catalog.restorer_of(kind) is not None)
 
 
 def _page_shown(request: gr.Request) -> Any:
@@ -141,6 +148,23 @@ def _upscalers(form: Form, catalog: Catalog) -> None:
     second.change(usable, second, visibility, **QUIET)
 
 
+def _faces(form: Form, catalog: Catalog) -> None:
+    rows = (
+        (GFPGAN, (("gfpgan_visibility", "GFPGAN visibility"),)),
+        (
+            CODEFORMER,
+            (
+                ("codeformer_visibility", "CodeFormer visibility"),
+                ("codeformer_weight", "CodeFormer weight (0 = maximum effect, 1 = minimum effect)"),
+            ),
+        ),
+    )
+    for kind, sliders in rows:
+        with gr.Row():
+            for name, label in sliders:
+                _slider(form, name, label, 0, 1, 0.001, 0, visible=catalog.restorer_of(kind) is not None)
+
+
 def _upscaler(form: Form, name: str, label: str, catalog: Catalog) -> gr.Dropdown:
     # Files come and go while the page is open: a label that is not listed is looked up when the job is accepted.
     labels = list(catalog.extras_upscalers)
@@ -150,6 +174,8 @@ def _upscaler(form: Form, name: str, label: str, catalog: Catalog) -> gr.Dropdow
     return form.add(name, dropdown)
 
 
-def _slider(form: Form, name: str, label: str, low: float, high: float, step: float, value: float, *, usable: bool = True) -> gr.Slider:
-    slider = gr.Slider(low, high, value, step=step, label=label, elem_id=form.elem_id(name), interactive=usable, min_width=160)
-    return form.add(name, slider)
+def _slider(
+    form: Form, name: str, label: str, low: float, high: float, step: float, value: float, *, usable: bool = True, visible: bool = True
+) -> gr.Slider:
+    how: dict[str, Any] = {"interactive": usable, "visible": visible, "min_width": 160}
+    return form.add(name, gr.Slider(low, high, value, step=step, label=label, elem_id=form.elem_id(name), **how))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal
 
-from modules.domain.catalog import Catalog
+from modules.domain.catalog import NO_FACES, Catalog
 from modules.domain.errors import InvalidRequest
 from modules.domain.styles import Style
 from modules.scripts.xyz import apply
@@ -130,8 +130,11 @@ def _fixed(*names: str) -> Choices:
     return lambda catalog, styles: names
 
 
+def _face_restorers(catalog: Catalog, _: tuple[Style, ...]) -> tuple[str, ...]:
+    return (NO_FACES, *(row.kind for row in catalog.face_restorers))
+
+
 _FLAGS = _fixed("True", "False")
-_NO_FACES = "there is no face restoration in this program."
 _NO_MERGING = "there is no token merging in this program."
 
 
@@ -174,7 +177,7 @@ AXES: tuple[Axis, ...] = (
     Axis(name="VAE", kind="text", apply=apply.vae, choices=_vaes, cost=0.7),
     Axis(name="Styles", kind="text", apply=apply.styles, choices=_styles),
     Axis(name="UniPC Order", kind="int", apply=apply.option("uni_pc_order")),
-    _absent("Face restore", _NO_FACES),
+    Axis(name="Face restore", kind="text", apply=apply.option("face_restoration_model"), choices=_face_restorers),
     _absent("Token merging ratio", _NO_MERGING),
     _absent("Token merging ratio high-res", _NO_MERGING),
     Axis(
