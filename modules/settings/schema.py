@@ -245,13 +245,7 @@ class Upscaling:
         step=16,
     )
     tile_overlap: int = setting(
-        8,
-        "ESRGAN_tile_overlap",
-        "Tile overlap for upscaler models",
-        "At most half of a tile. Too little shows seams.",
-        low=0,
-        high=48,
-        step=1,
+        8, "ESRGAN_tile_overlap", "Tile overlap for upscaler models", "At most half a tile. Too little shows seams.", low=0, high=48, step=1
     )
 
 
@@ -262,8 +256,8 @@ class Faces:
     restorer: str = setting(
         "None",
         "face_restoration_model",
-        "Restore faces in drawn pictures with",
-        "Needs weights in models/GFPGAN or models/Codeformer. Extras has it for finished pictures.",
+        "Restore faces in drawn pictures",
+        "Needs weights in models/GFPGAN or models/Codeformer. For finished pictures it is in Extras.",
         choices=("None", "CodeFormer", "GFPGAN"),
     )
     weight: float = setting(
