@@ -124,6 +124,23 @@ def test_interrupting_an_engine_that_hangs_replaces_it(tmp_path: Path) -> None:
         assert made.wait(after).state == "done"
 
 
+def test_a_job_is_interrupted_at_once_also_where_no_engine_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+
+    def refuse(executor: ChildProcessExecutor) -> None:
+        tries.append(time.monotonic())
+        raise OSError("no process is left")
+
+    monkeypatch.setattr(ChildProcessExecutor, "_spawn", refuse)
+    with house(tmp_path) as made:
+        job = made.submit()
+        made.wait_for(lambda: made.job(job).state == "running" and "no process is left" in made.queue.engine.text)
+        assert made.queue.interrupt(job.id)
+        ended = made.wait(job)
+        assert (ended.state, ended.crashes) == ("cancelled", 0)
+    assert len(tries) < 20, "it is tried again ever more seldom"
+
+
 def test_closing_ends_also_an_engine_that_is_stopped_and_keeps_the_job(tmp_path: Path) -> None:
     with house(tmp_path) as made:
         job = made.submit("hang")
