@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from modules.domain.errors import InvalidRequest
@@ -18,7 +17,13 @@ def check(condition: bool, message: str) -> None:
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise `InvalidRequest` unless `value`, called `name` on the page, is a number from `low` to `high`."""
-    check(math.isfinite(value) and low <= value <= high, f"{name} must be from {low:g} to {high:g}, not {value:g}.")
+    if not low <= value <= high:
+        try:
+            shown = f"{value:g}"
+        except OverflowError:
+            # whole numbers have no end, and this one is longer than a float can be
+            shown = "a number of hundreds of digits"
+        raise InvalidRequest(f"{name} must be from {low:g} to {high:g}, not {shown}.")
 
 
 def check_picture_id(text: str) -> None:

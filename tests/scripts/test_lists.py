@@ -81,6 +81,9 @@ def test_every_argument_of_a_line() -> None:
         ("--styles Oil", "Line 1: there is no style called 'Oil'"),
         ("--sd_model other", "Line 1: There is no checkpoint"),
         ("--steps 20 30", "Line 1: '30' is no argument"),
+        (f"--steps {'9' * 400}", "Line 1: Sampling steps must be from 1 to 1000, not a number of hundreds of digits"),
+        (f"--cfg_scale {'9' * 400}", "Line 1: CFG scale must be"),
+        (f"--steps {'9' * 5000}", "Line 1: '9999"),
     ],
 )
 def test_lines_that_are_not_understood(text: str, sentence: str) -> None:

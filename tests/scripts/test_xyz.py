@@ -197,6 +197,11 @@ def test_what_cannot_be_drawn_is_named_with_its_axis() -> None:
         ({"x_type": "Hires steps", "x_values": "3"}, "X: Hires steps: it is about hires. fix"),
         ({"x_type": "Refiner switch at", "x_values": "0.5"}, "no refiner"),
         ({"x_type": "Steps", "x_values": " "}, "X: Steps has no values"),
+        ({"x_type": "Steps", "x_values": "9" * 400}, "is not a whole number"),
+        ({"x_type": "Size", "x_values": "²x²"}, "is no size"),
+        ({"x_type": "Size", "x_values": f"{'9' * 5000}x512"}, "is no size"),
+        ({"x_type": "²", "x_values": "1"}, "X: there is no axis"),
+        ({"x_type": "9" * 5000, "x_values": "1"}, "X: there is no axis"),
         ({"x_type": "Moon phase", "x_values": "1"}, "X: there is no axis 'Moon phase'"),
     ):
         with pytest.raises(InvalidRequest, match=sentence):
