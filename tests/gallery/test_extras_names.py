@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from modules.domain.events import ImageDone
@@ -16,13 +13,9 @@ from modules.gallery.gallery import Gallery
 from modules.imaging.files import encode_image
 from modules.settings.paths import Paths
 from modules.settings.schema import Saving, Settings
+from tests.gallery.pictures import TODAY
 
 PICTURE = "0" * 32
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    return Paths(data=tmp_path, models=tmp_path, checkpoints=(), vaes=(), loras=(), embeddings=tmp_path / "e", outputs=tmp_path / "outputs")
 
 
 def saved_name(paths: Paths, source: str, *, upscaler: str = "Lanczos", **saving: object) -> str:
@@ -60,7 +53,7 @@ def saved_name(paths: Paths, source: str, *, upscaler: str = "Lanczos", **saving
 
 
 def test_numbers_go_on_behind_the_highest_however_many_there_are(paths: Paths) -> None:
-    folder = paths.outputs / "extras-images" / datetime.date.today().isoformat()
+    folder = paths.outputs / "extras-images" / TODAY
     folder.mkdir(parents=True)
     for number in range(1200):
         (folder / f"cat-{number:04}.png").touch()
