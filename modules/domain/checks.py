@@ -26,6 +26,17 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise InvalidRequest(f"{name} must be from {low:g} to {high:g}, not {shown}.")
 
 
+def check_text(name: str, text: str) -> None:
+    """Raise `InvalidRequest` where `text`, called `name` on the page, holds half of a character.
+
+    JSON lets the halves of a surrogate pair in one by one, and no file, tokenizer or answer could take such a text further.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{name} holds half of a character, at position {error.start + 1}: delete it and type it again.") from None
+
+
 def check_picture_id(text: str) -> None:
     """Raise `InvalidRequest` unless `text` can be the id of a picture in `gallery.inputs.InputStore`."""
     check(_PICTURE_ID.fullmatch(text) is not None, f"{text[:40]!r} is not the id of a picture: upload it first.")

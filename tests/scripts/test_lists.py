@@ -122,6 +122,7 @@ def test_values_out_of_range_are_named_by_their_label() -> None:
     matrix = next(script for script in SCRIPTS if script.name == "Prompt matrix")
     for arguments, sentence in (
         ([False, False, "positive", "comma", 9999], r"Grid margins \(px\) must be from 0 to 500"),
+        ([False, False, "positive", "comma", 10**400], r"Grid margins \(px\) must be a number"),
         ([False, False, "positive", "comma", "wide"], r"Grid margins \(px\) must be a number"),
         (["perhaps"], "Put variable parts at start of prompt must be true or false"),
         ([False, False, "positive", "semicolon"], "Select joining char must be one of comma, space"),
