@@ -265,7 +265,9 @@ class JobQueue:
 
     def _attempt(self, run: _Run) -> None:
         job = run.job
-        done = self._saved_indices(job.id)
+        done = self._insist(lambda: self._saved_indices(job.id))
+        if done is None:  # the program ends, and the next start finds the job
+            return
         if done >= set(range(job.request.image_count)):
             self._end(run, Finished(job_id=job.id, attempt=job.attempt, seconds=0.0))
             return

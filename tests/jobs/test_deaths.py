@@ -19,6 +19,7 @@ import pytest
 from modules.domain.errors import StorageError
 from modules.domain.events import EngineStatus, Failed, Finished, ImageDone, ImageSaved, JobEvent, Started, StepDone
 from modules.domain.jobs import Job
+from modules.gallery.gallery import Gallery
 from modules.jobs.executor import ChildProcessExecutor
 from modules.jobs.protocol import RunJob
 from modules.jobs.queue import JobQueue
@@ -309,6 +310,22 @@ def test_a_full_disk_delays_the_end_of_a_job_and_loses_nothing(tmp_path: Path, m
         job = made.wait(made.submit())
         assert job.state == "done"
         assert failures == [0]
+
+
+def test_a_gallery_that_can_t_be_read_for_a_moment_delays_a_job_and_fails_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [2]
+    read = Gallery.saved_indices
+
+    def flaky(gallery: Gallery, job_id: str) -> frozenset[int]:
+        if failures[0]:
+            failures[0] -= 1
+            raise StorageError("gallery.sqlite can't be read: disk I/O error.")
+        return read(gallery, job_id)
+
+    monkeypatch.setattr(Gallery, "saved_indices", flaky)
+    with house(tmp_path, kind="thread") as made:
+        assert made.wait(made.submit()).state == "done"
+    assert failures == [0]
 
 
 def test_a_picture_that_can_be_saved_nowhere_fails_the_job_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
