@@ -12,7 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from modules.domain.errors import CannotStart
+from modules.domain.errors import CannotStart, StorageError
 
 if TYPE_CHECKING:
     import socket
@@ -50,7 +50,7 @@ def main() -> int:
     except KeyboardInterrupt:
         log.info("Stopped before the page was there")
         return 0
-    except CannotStart as error:
+    except (CannotStart, StorageError) as error:
         sys.stderr.write(f"diffusion-webui: {error}\n")
         return 2
 

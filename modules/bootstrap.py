@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modules.context import AppContext
 from modules.domain.catalog import SamplerInfo, ScheduleInfo
+from modules.domain.errors import CannotStart
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
 from modules.jobs.executor import ChildProcessExecutor
@@ -27,6 +28,8 @@ from modules.weights.residency import DeviceOptions
 from modules.weights.scan import ModelCatalog
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastapi import FastAPI
 
     from modules.server.guard import Guard
@@ -62,7 +65,7 @@ def _attempt(close: Callable[[], Any]) -> None:
 
 
 def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
-    """The web process' side of the house; nothing has started yet."""
+    """The web process' side of the house; nothing has started yet. Raises `CannotStart` and `StorageError`."""
     from modules.engine.config import EngineConfig
 
     ours = (paths.state, paths.outputs, paths.staging, paths.temporary, paths.inputs)
@@ -77,7 +80,7 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
         *paths.codeformer[:1],
         paths.embeddings,
     ):
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
     settings = SettingsStore(paths.config_file)
     hashes = HashCache(paths.hashes_db)
     catalog = ModelCatalog(paths, hashes, sampler_infos(), schedule_infos())
@@ -91,8 +94,9 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
         version=VERSION,
     )
     executor = ChildProcessExecutor("modules.engine.build:build_runner", config)
+    jobs = JobStore(paths.jobs_db)
     queue = JobQueue(
-        JobStore(paths.jobs_db),
+        jobs,
         executor,
         catalog=catalog,
         settings=lambda: settings.current,
@@ -118,9 +122,18 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
         version=VERSION,
     )
     services = Services(
-        starts=(queue.start, runs.start, catalog.start), closes=(runs.close, queue.close, catalog.close, gallery.close, hashes.close)
+        starts=(queue.start, runs.start, catalog.start),
+        closes=(runs.close, queue.close, jobs.close, catalog.close, gallery.close, hashes.close),
     )
     return context, services
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        told = f"The folder {folder} can't be made ({error.strerror}). Allow writing there, or name another place: see --data-dir."
+        raise CannotStart(told) from error
 
 
 def sampler_infos() -> tuple[SamplerInfo, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 
 from modules.domain.errors import InvalidRequest
@@ -18,7 +17,24 @@ def check(condition: bool, message: str) -> None:
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise `InvalidRequest` unless `value`, called `name` on the page, is a number from `low` to `high`."""
-    check(math.isfinite(value) and low <= value <= high, f"{name} must be from {low:g} to {high:g}, not {value:g}.")
+    if not low <= value <= high:
+        try:
+            shown = f"{value:g}"
+        except OverflowError:
+            # whole numbers have no end, and this one is longer than a float can be
+            shown = "a number of hundreds of digits"
+        raise InvalidRequest(f"{name} must be from {low:g} to {high:g}, not {shown}.")
+
+
+def check_text(name: str, text: str) -> None:
+    """Raise `InvalidRequest` where `text`, called `name` on the page, holds half of a character.
+
+    JSON lets the halves of a surrogate pair in one by one, and no file, tokenizer or answer could take such a text further.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{name} holds half of a character, at position {error.start + 1}: delete it and type it again.") from None
 
 
 def check_picture_id(text: str) -> None:

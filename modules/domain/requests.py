@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from modules.domain.checks import check, check_range
+from modules.domain.checks import check, check_range, check_text
 from modules.domain.img2img import Img2Img, Inpaint, check_together
 
 SIZE_STEP = 8
@@ -61,6 +61,8 @@ class HiresPass:
         check_range("Hires denoising strength", self.denoising_strength, 0.0, 1.0)
         check_range("Hires steps", self.steps, 0, MAX_STEPS)
         check_range("Upscale by", self.scale, 1.0, 16.0)
+        check_text("Hires prompt", self.prompt)
+        check_text("Hires negative prompt", self.negative_prompt)
         for name, side in (("Resize width to", self.width), ("Resize height to", self.height)):
             check(side == 0 or SIZE_STEP * 2 <= side <= MAX_SIDE, f"{name} must be 0 or from {SIZE_STEP * 2} to {MAX_SIDE}, not {side}.")
 
@@ -124,6 +126,8 @@ class GenerationRequest:
     """What the infotext says besides: (field, value) pairs of whoever made the request, a script for example."""
 
     def __post_init__(self) -> None:
+        check_text("The prompt", self.prompt)
+        check_text("The negative prompt", self.negative_prompt)
         for name, side in (("Width", self.width), ("Height", self.height)):
             check_range(name, side, SIZE_STEP * 2, MAX_SIDE)
             low = side - side % SIZE_STEP

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from modules.domain.errors import NotANumber
+from modules.domain.errors import InvalidRequest, NotANumber
 from modules.domain.plans import HiresPlan, ImagePlan, SamplerOptions, StartPlan
 from modules.engine.conditioning import conditionings
 from modules.engine.refiner import Refine, share_done
@@ -26,7 +26,7 @@ from modules.sampling.masking import HardMix, Masked, Mix, SoftMix
 from modules.sampling.noise import SeededNoise
 from modules.sampling.partial import kept_steps, partial_walk, steps_to_schedule
 from modules.sampling.registry import SAMPLERS, SamplerRow
-from modules.sampling.sigmas import schedule_sigmas
+from modules.sampling.sigmas import falling, schedule_sigmas
 from modules.sampling.types import SplitDenoiser, StepCallback
 
 Pixels = npt.NDArray[np.uint8]
@@ -52,7 +52,7 @@ def sample(plan: ImagePlan, model: LoadedModel, on_step: StepCallback, refine: R
     row = SAMPLERS[plan.sampler]
     model = _with_levels(plan, model)
     noise = _noise(plan, model)
-    sigmas = plan_sigmas(plan, row, plan.steps, model)
+    sigmas = falling(plan_sigmas(plan, row, plan.steps, model), row)
     noisier = row.variance_preserving or plan.options.sgm_noise
     start = noise.first() * (math.sqrt(1.0 + sigmas[0] ** 2) if noisier else sigmas[0])
     return _walk(plan, model, start, sigmas, noise, partial(_guidance, plan), on_step, refine)
@@ -214,8 +214,15 @@ def _with_levels(plan: ImagePlan, model: LoadedModel) -> LoadedModel:
 
 
 def plan_sigmas(plan: ImagePlan, row: SamplerRow, steps: int, model: LoadedModel) -> tuple[float, ...]:
-    """The falling noise levels of the plan's schedule over `steps` steps."""
+    """The falling noise levels of the plan's schedule over `steps` steps. Raises `InvalidRequest` where they would not fall."""
     options = plan.options
+    own = model.sigmas[row.every - 1 :: row.every]
+    low, high = options.sigma_min or own[0], options.sigma_max or own[-1]
+    if low >= high:
+        raise InvalidRequest(
+            f"Settings, Sampler parameters: the schedule would go from sigma {high:.4g} down to {low:.4g}. "
+            "Set Schedule min sigma below Schedule max sigma, or both to 0."
+        )
     return schedule_sigmas(
         plan.schedule,
         steps,

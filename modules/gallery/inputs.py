@@ -98,7 +98,7 @@ class InputStore:
         """Delete what is too old, and the oldest of what is too much, but for what is young or in use; how many went."""
         with self._lock:
             now, kept = time.time(), set(self._in_use())
-            files = sorted(((found.stat().st_mtime, found.stat().st_size, found) for found in self._files()), reverse=True)
+            files = sorted(self._files(), reverse=True)
             total, gone = 0, 0
             for changed, size, path in files:
                 total += size
@@ -115,9 +115,11 @@ class InputStore:
         """Write the file, or note that the one that is there was wanted again."""
         path = self._folder / f"{name}.png"
         try:
-            if path.is_file() and path.stat().st_size == len(file):
-                os.utime(path)
-                return
+            # not while files are being deleted, which have been looked at before
+            with self._lock:
+                if path.is_file() and path.stat().st_size == len(file):
+                    os.utime(path)
+                    return
             self._folder.mkdir(parents=True, exist_ok=True)
             atomic_write(path, file)
         except OSError as error:
@@ -125,12 +127,22 @@ class InputStore:
                 f"The picture could not be kept in {self._folder.name} ({error.strerror or error}). Free some space."
             ) from error
 
-    def _files(self) -> list[Path]:
-        return list(self._folder.glob("*.png")) if self._folder.is_dir() else []
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """(when it was wanted last, its size in bytes, the file) of each."""
+        found: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob("*.png"):
+            # somebody else may have deleted it meanwhile
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+        return found
 
     def _look(self) -> None:
-        """Prune, once in a while."""
+        """Prune, once in a while. What can't be tidied up now is no reason to refuse a picture."""
         now = time.monotonic()
         if now - self._looked > _BETWEEN_LOOKS:
             self._looked = now
-            self.prune()
+            try:
+                self.prune()
+            except (OSError, StorageError) as error:
+                log.warning("old start pictures could not be deleted: %s", error)

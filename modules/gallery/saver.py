@@ -31,6 +31,8 @@ SUFFIXES = {"mask": "-mask", "mask_composite": "-mask-composite", "before_color_
 
 _NUMBER = re.compile(r"(\d{1,9})(?=[-.])")
 _TRIES = 1000
+_UPSCALER_BYTES = 40
+"""What a whole name can spare for the upscaler's, beside a source's longest name and the number."""
 
 
 class FolderCounters:
@@ -80,7 +82,8 @@ def names(event: ImageDone, saving: Saving, fields: Mapping[str, str], folder: P
     if "source" in fields:
         stem, ending = _extras_name(saving, fields)
         for _ in range(_TRIES):
-            yield f"{stem}-{counters.take(folder, stem):04}{ending}{suffix}" if stem else f"{counters.take(folder, ''):05}{ending}{suffix}"
+            number = f"{stem}-{counters.take(folder, f'{stem}-'):04}" if stem else f"{counters.take(folder, ''):05}"
+            yield f"{number}{ending}{suffix}"
         return
     pattern = saving.filename_pattern or ("[seed]" if saving.use_date_folders else "[seed]-[prompt_spaces]")
     text = file_name(pattern, fields) + SUFFIXES.get(event.kind, "")
@@ -96,7 +99,7 @@ def names(event: ImageDone, saving: Saving, fields: Mapping[str, str], folder: P
 def _extras_name(saving: Saving, fields: Mapping[str, str]) -> tuple[str, str]:
     """What stands before and behind the number of an enlarged picture's file, as A1111 has it; each may be empty."""
     stem = safe_name(Path(fields["source"]).stem) if saving.keep_source_names else ""
-    upscaler = safe_name(fields.get("upscaler", "")) if saving.name_upscaler else ""
+    upscaler = safe_name(fields.get("upscaler", ""), _UPSCALER_BYTES) if saving.name_upscaler else ""
     return stem, f"-{upscaler}" if upscaler else ""
 
 

@@ -161,8 +161,9 @@ async def _enlarged(api: Api, asked: list[ExtrasRequest], owner: str) -> tuple[s
     """(what was done as HTML, the files in base64). Raises `JobFailed` for the first that failed, once all are over."""
     with waiter(api.context.queue) as waiting:
         jobs = await run_in_threadpool(_submitted, api, asked, owner)
-        outcomes = [await waiting.outcome(job.id) for job in jobs]
-    return await run_in_threadpool(_answer, api, outcomes)
+        # each is read as soon as it is there: what is not saved is kept for a while only
+        results = [await run_in_threadpool(_result, api, await waiting.outcome(job.id)) for job in jobs]
+    return _answer(results)
 
 
 def _submitted(api: Api, asked: list[ExtrasRequest], owner: str) -> list[Job]:
@@ -178,15 +179,22 @@ def _submitted(api: Api, asked: list[ExtrasRequest], owner: str) -> list[Job]:
     return jobs
 
 
-def _answer(api: Api, outcomes: list[Outcome]) -> tuple[str, list[str]]:
+def _result(api: Api, outcome: Outcome) -> tuple[Outcome, str, tuple[str, ...]]:
+    """(the outcome, the file in base64, what was done); of a job without a picture the outcome alone."""
+    image = next(iter(api.images(outcome.job.id)), None)
+    if image is None:
+        return outcome, "", ()
+    file = base64.b64encode(api.context.gallery.path(image.id).read_bytes()).decode()
+    return outcome, file, (image.infotext, *outcome.job.notes)
+
+
+def _answer(results: list[tuple[Outcome, str, tuple[str, ...]]]) -> tuple[str, list[str]]:
     files: list[str] = []
     told: list[str] = []
-    for outcome in outcomes:
-        job = checked(outcome)
-        image = next(iter(api.images(job.id)), None)
-        if image is None:
+    for outcome, file, lines in results:
+        checked(outcome)
+        if not file:
             raise Refusal(409, "Interrupted", "The job was interrupted before the picture was done. Send it again.")
-        path = api.context.gallery.path(image.id)
-        files.append(base64.b64encode(path.read_bytes()).decode())
-        told += [line for line in (image.infotext, *job.notes) if line and line not in told]
+        files.append(file)
+        told += [line for line in lines if line and line not in told]
     return "".join(f"<p>{html.escape(line)}</p>" for line in told), files

@@ -70,11 +70,11 @@ def sanitize(text: str, *, replace_spaces: bool = True) -> str:
     return _UNSAFE.sub("_", text).lstrip(" ")[:MAX_PART].rstrip(" .")
 
 
-def safe_name(text: str) -> str:
-    """A name that every file system takes: NFC, nothing invisible or reserved, no dot or blank at either end, at most `MAX_BYTES` bytes."""
+def safe_name(text: str, limit: int = MAX_BYTES) -> str:
+    """A name that every file system takes: NFC, nothing invisible or reserved, no dot or blank at either end, at most `limit` bytes."""
     visible = "".join(char for char in unicodedata.normalize("NFC", text) if unicodedata.category(char)[0] != "C" and char not in "/\\")
     name = _trimmed(_UNSAFE.sub("_", visible))
-    name = _trimmed(name.encode("utf-8")[:MAX_BYTES].decode("utf-8", "ignore"))
+    name = _trimmed(name.encode("utf-8")[:limit].decode("utf-8", "ignore"))
     return f"_{name}" if _RESERVED.match(name) else name
 
 

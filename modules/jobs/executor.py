@@ -160,12 +160,18 @@ class ChildProcessExecutor:
         self._thread.start()
 
     def run(self, job: RunJob, emit: Callable[[JobEvent], None]) -> None:
-        """Run to the terminal event, calling `emit` in this thread. Raises `EngineDied` when the child ends first."""
-        child = self._living_child()
+        """Run to the terminal event, calling `emit` in this thread.
+
+        Raises `EngineDied` when the child ends first, and when the job is interrupted while there is none.
+        """
+        child = self._living_child(job.job_id)
         self._busy = True
         try:
             if child.ready:
                 self._on_status(replace(self._known, state="busy"))
+            if self._interrupted[0] == job.job_id:
+                # said to the child before this one, or to none
+                child.outbox.put(Interrupt(job.job_id))
             child.outbox.put(job)
             while True:
                 message = child.messages.get()
@@ -181,11 +187,14 @@ class ChildProcessExecutor:
 
     def interrupt(self, job_id: str) -> None:
         """Tell the job to end; when it was told long ago and still runs, end the child."""
-        child, now = self._child, time.monotonic()
-        first, since = self._interrupted
-        if first != job_id:
-            self._interrupted = (job_id, now)
-        elif child is not None and now - since >= self._patience:
+        now = time.monotonic()
+        with self._changed:
+            child = self._child
+            first, since = self._interrupted
+            if first != job_id:
+                self._interrupted = (job_id, now)
+                self._changed.notify_all()
+        if first == job_id and child is not None and now - since >= self._patience:
             log.warning("the engine does not react to Interrupt; it is ended and started again")
             child.process.kill()
         self._tell(Interrupt(job_id))
@@ -221,11 +230,12 @@ class ChildProcessExecutor:
         if child is not None:
             child.outbox.put(message)
 
-    def _living_child(self) -> _Child:
+    def _living_child(self, job_id: str) -> _Child:
+        """The child that a job can be given to, waited for between two children; an interrupt meanwhile has nobody else to end the job."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._child is not None)
+            self._changed.wait_for(lambda: self._closing or self._child is not None or self._interrupted[0] == job_id)
             if self._closing or self._child is None:
-                raise EngineDied("The engine was stopped.")
+                raise EngineDied("The engine was stopped." if self._closing else "The engine is being started.")
             return self._child
 
     def _keep_alive(self) -> None:
@@ -234,6 +244,7 @@ class ChildProcessExecutor:
             try:
                 child = self._spawn()
             except OSError as error:
+                self._deaths += 1
                 self._last_death = _cannot_start(str(error))
             else:
                 self._listen(child)

@@ -265,10 +265,11 @@ class JobQueue:
 
     def _attempt(self, run: _Run) -> None:
         job = run.job
-        done = self._saved_indices(job.id)
-        if not makes_files(job.request) and done >= set(range(job.request.image_count)):
-            self._end(run, Finished(job_id=job.id, attempt=job.attempt, seconds=0.0))
+        done = self._insist(lambda: self._saved_indices(job.id))
+        if done is None:  # the program ends, and the next start finds the job
             return
+        if not makes_files(job.request) and done >= set(range(job.request.image_count)):
+            return self._end(run, Finished(job_id=job.id, attempt=job.attempt, seconds=0.0))
         self._staging.mkdir(parents=True, exist_ok=True)
         order = RunJob(
             job_id=job.id,
@@ -286,9 +287,8 @@ class JobQueue:
         except EngineDied as error:
             self._engine_died(run, str(error))
         if not run.over:
-            self._end(
-                run, Failed(job_id=job.id, attempt=job.attempt, reason="The engine ended the job without a result.", kind="EngineDied")
-            )
+            reason = "The engine ended the job without a result."
+            self._end(run, Failed(job_id=job.id, attempt=job.attempt, reason=reason, kind="EngineDied"))
 
     def _take(self, run: _Run, event: JobEvent) -> None:
         """An event from the executor; one of an attempt that was given up stops here."""

@@ -64,7 +64,7 @@ def dpm_adaptive(
     """DPM-Solver-12/23 with an error estimate: the number of steps follows from the picture, not from `sigmas`.
 
     Steps that are refused count as steps of `on_step`, too. All pictures of a batch share the error, so that a batch must be one picture
-    where a picture is not to depend on its neighbours.
+    where a picture is not to depend on its neighbours. Where the network gives no finite numbers, nor does this.
     """
     lowest = _lowest(sigmas)
     if lowest == sigmas[0]:
@@ -80,6 +80,9 @@ def dpm_adaptive(
         low, high = step.advance(down, 2, first=1 / 3), step.advance(down, 3)
         scale = torch.clamp(torch.maximum(low.abs(), previous.abs()) * _RTOL, min=_ATOL)
         error = float(torch.linalg.vector_norm((low - high) / scale)) / math.sqrt(x.numel())
+        if not math.isfinite(error):
+            # no smaller step would mend it, and none would ever be accepted
+            return x * math.nan
         factor = 1 + math.atan((1 / (error + 1e-8)) ** (1 / order) - 1)
         if factor >= _SAFETY:
             previous, x, time = low, high, target

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from modules.sampling.registry import SamplerRow
-from modules.sampling.sigmas import TIME_UNIFORM, unipc_timesteps
+from modules.sampling.sigmas import TIME_UNIFORM, falling, unipc_timesteps
 
 MAX_STRENGTH = 0.999
 """The strength that 1 counts as."""
@@ -65,7 +65,9 @@ def partial_walk(
     """
     sigmas = whole(scheduled)
     if not row.variance_preserving:
-        return PartialWalk(sigmas[max(0, scheduled - kept - 1) :], sigmas[max(0, scheduled - kept - 1)])
+        # a schedule that takes the model's own levels ends with them, however many steps are asked for
+        left = sigmas[max(0, min(scheduled, len(sigmas) - 1) - kept - 1) :]
+        return PartialWalk(falling(left, row), left[0])
     rising = _timesteps(scheduled, model_sigmas)
     kept = min(kept, len(rising) - 1)
     if kept < 1:

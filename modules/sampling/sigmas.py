@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 
 from modules.sampling.registry import SamplerRow
@@ -50,6 +51,17 @@ def schedule_sigmas(
     sigmas = SPACINGS[schedule](steps + extra, span)
     sigmas = (*sigmas[:-2], sigmas[-1]) if extra else sigmas
     return (*sigmas[:-2], span.low, 0.0) if sampler.own_levels and steps > 1 else sigmas
+
+
+def falling(sigmas: tuple[float, ...], sampler: SamplerRow) -> tuple[float, ...]:
+    """The levels without those that repeat the one before, as there are in schedules of more steps than the model has levels.
+
+    From such a level to itself there is nothing to walk, and most samplers would divide by that. Those made for a few of the levels keep
+    them: they meet each with fresh noise.
+    """
+    if sampler.every > 1:
+        return sigmas
+    return (*(high for high, low in pairwise(sigmas) if high != low), sigmas[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ def _start(request: GenerationRequest, values: Mapping[str, Any]) -> Img2Img:
 def _upscaler(given: str, environment: Environment) -> str:
     """The upscaler by name or by its position in the list, as A1111's clients may say it."""
     known = environment.catalog.extras_upscalers
-    return known[int(given)] if given.isdigit() and int(given) < len(known) else environment.catalog.extras_upscaler(given)
+    is_position = given.isdecimal() and len(given) < 9 and int(given) < len(known)
+    return known[int(given)] if is_position else environment.catalog.extras_upscaler(given)
 
 
 def _check_size(size: tuple[int, int], tiles: int) -> None:

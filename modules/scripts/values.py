@@ -46,7 +46,7 @@ def _flag(control: Control, value: Any) -> bool:
 def _number(control: Control, value: Any) -> int | float:
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InvalidRequest(f"{control.label} must be a number, not {_shown(value)}.")

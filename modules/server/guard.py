@@ -169,7 +169,7 @@ class Guard:
         limit = self._config.max_upload if scope["path"].startswith(_UPLOADS) else self._config.max_body
         too_large = _Refusal(413, f"A request may have at most {limit >> 20} MiB.")
         announced = header(scope, b"content-length")
-        if announced and (not announced.isdigit() or int(announced) > limit):
+        if announced and (not announced.isdecimal() or int(announced) > limit):
             await _refuse(receive, send, too_large)
             return
         if scope["method"] in _SAFE and not announced and not header(scope, b"transfer-encoding"):

@@ -7,7 +7,6 @@ asks for the password again.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -213,7 +212,7 @@ def _basic(text: str) -> tuple[str, str] | None:
         return None
     try:
         name, colon, password = base64.b64decode(rest.strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
     return (name, password) if colon else None
 

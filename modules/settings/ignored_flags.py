@@ -63,7 +63,7 @@ IGNORED = MappingProxyType(
         "--disable-nan-check": Ignored(0, "a picture of NaN is never saved"),
         "--lowram": Ignored(0, "checkpoints are mapped from disk, never read into memory twice"),
         "--disable-model-loading-ram-optimization": Ignored(0, "checkpoints are mapped from disk, there is nothing to turn off"),
-        "--medvram-sdxl": Ignored(0, "SDXL checkpoints are not supported by this version yet"),
+        "--medvram-sdxl": Ignored(0, "there is no switch for SDXL alone; --medvram keeps less in memory whatever the checkpoint is"),
         "--unload-gfpgan": Ignored(0, _LATER),
         "--skip-load-model-at-start": Ignored(0, "the page never waits for a model"),
         "--skip-install": Ignored(0, _INSTALLER),
@@ -122,7 +122,7 @@ REFUSED = MappingProxyType(
         "--vae-path": "Put the file into a folder given with --vae-dir and choose it on the page.",
         "--ui-config-file": "The form's defaults are kept in the data folder and set on the page: Settings, Defaults.",
         "--ui-settings-file": "Settings are kept in config.yaml in the data folder (--data-dir).",
-        "--dump-sysinfo": "There is no such report in this version.",
+        "--dump-sysinfo": "Start without it and open /internal/sysinfo: the report is made by the running program.",
         "--test-server": "Use ./webui.sh test.",
     }
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from modules.settings.atomic import atomic_write, remove_leftovers
 
 MAX_TEXT = 20_000
 COLUMNS = ("name", "prompt", "negative_prompt")
+
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+"""What a file of UTF-8 lines can't hold, or can't be read back with."""
 
 
 class StyleStore:
@@ -52,13 +56,16 @@ class StyleStore:
 
     def save(self, style: Style) -> None:
         """Add a style, or replace the one of its name; on the disk when this returns. Raises `InvalidRequest` and `StorageError`."""
-        if not style.name.strip() or "\n" in style.name or len(style.name) > 200:
+        if not style.name.strip() or any(mark in style.name for mark in "\r\n") or len(style.name) > 200:
             raise InvalidRequest("A style needs a name of one line, up to 200 characters.")
-        if max(len(style.prompt), len(style.negative_prompt)) > MAX_TEXT:
+        kept = Style(name=style.name, prompt=_one_line_end(style.prompt), negative_prompt=_one_line_end(style.negative_prompt))
+        if max(len(kept.prompt), len(kept.negative_prompt)) > MAX_TEXT:
             raise InvalidRequest(f"A style's text can have {MAX_TEXT} characters at most.")
+        if _UNWRITABLE.search(kept.name + kept.prompt + kept.negative_prompt):
+            raise InvalidRequest("A style can't hold characters that no text file can: take out what is shown as boxes or not at all.")
         with self._lock:
             self._read_if_changed()
-            self._write({**self._styles, style.name: style})
+            self._write({**self._styles, kept.name: kept})
 
     def delete(self, name: str) -> None:
         """Forget a style. Raises `InvalidRequest` where there is none, and `StorageError`."""
@@ -99,6 +106,11 @@ class StyleStore:
                 f"Styles could not be saved to {self._path.name}: {error.strerror or error}. Nothing was changed."
             ) from error
         self._styles, self._seen = MappingProxyType(dict(styles)), None
+
+
+def _one_line_end(text: str) -> str:
+    """`text` with "\\n" for every kind of line end: in the file another one would end the row for some readers."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _text(row: Mapping[str, str | None]) -> str:

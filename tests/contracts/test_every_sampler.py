@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from modules.sampling.noise import SeededNoise
+from modules.sampling.partial import partial_walk
 from modules.sampling.registry import AUTOMATIC, DEFAULT_SAMPLER, SAMPLERS, SCHEDULES, SamplerRow, resolve_schedule
 from modules.sampling.sigmas import SPACINGS, TIMESTEP_RULES, schedule_sigmas
 
@@ -141,6 +142,31 @@ def test_every_schedule_falls(schedule: str, steps: int) -> None:
     assert all(high > low for high, low in pairwise(sigmas))
     assert all(math.isfinite(sigma) and sigma >= 0 for sigma in sigmas)
     assert len(sigmas) >= 2
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+@pytest.mark.parametrize("scheduled", [1001, 2500])
+def test_the_end_of_a_schedule_longer_than_the_model_s_levels_can_be_walked(row: SamplerRow, scheduled: int) -> None:
+    """A second pass that draws very little anew asks for such: the same level several times, or fewer levels than steps."""
+    for schedule in SPACINGS:
+        walk = partial_walk(row, scheduled, 5, lambda steps, schedule=schedule: sigmas_of(row, steps, schedule), tuple(MODEL_SIGMAS))
+        assert walk is not None
+        pictures, _, _ = draw(row, walk.sigmas, [1])
+        assert bool(torch.isfinite(pictures).all()), schedule
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_network_without_finite_numbers_comes_to_an_end(row: SamplerRow) -> None:
+    class Broken(Gaussian):
+        def __call__(self, x: Tensor, sigma: float) -> Tensor:
+            return super().__call__(x, sigma) * math.nan
+
+    def on_step(i: int, x: Tensor, sigma: float, x0: Tensor) -> None:
+        assert i < 100, "it goes on for ever"
+
+    noise, sigmas = SeededNoise([1], SHAPE, "cpu"), sigmas_of(row, 8)
+    made = row.load()(Broken(), noise.first() * sigmas[0], sigmas, noise, on_step)
+    assert not bool(torch.isfinite(made).all())
 
 
 def test_the_order_is_the_one_users_know() -> None:

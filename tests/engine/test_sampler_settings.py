@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modules.domain.events import Failed
 from modules.domain.requests import GenerationRequest
 from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
 from modules.settings.schema import Compatibility, Sampling, Settings
@@ -41,6 +42,17 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     folder = tmp_path_factory.mktemp("studio")
     return Studio(folder, catalog_of(write_checkpoint(folder / "models")))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"sigma_min": 2.0, "sigma_max": 0.5}, {"sigma_min": 1.0, "sigma_max": 1.0}, {"sigma_max": 0.01}], ids=str
+)
+def test_a_schedule_whose_ends_are_the_wrong_way_round_is_refused(studio: Studio, setting: dict[str, float]) -> None:
+    studio.settings = Settings(sampling=Sampling(**setting))
+    failed = studio.run(schedule="karras")[-1]
+    studio.settings = Settings()
+    assert isinstance(failed, Failed) and failed.kind == "InvalidRequest"
+    assert "Set Schedule min sigma below Schedule max sigma" in failed.reason
 
 
 @pytest.mark.parametrize(("setting", "request_", "words"), CASES, ids=[" ".join(case[0]) for case in CASES])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +36,8 @@ def studio(tmp_path: Path) -> Studio:
     return Studio(tmp_path, catalog, Settings(upscaling=Upscaling(tile=16, tile_overlap=4)))
 
 
-def hires(upscaler: str = "4x_Tiny", **changes: float) -> HiresPass:
-    return HiresPass(**{"upscaler": upscaler, "scale": 2.0, "denoising_strength": 0.0, **changes})  # type: ignore[arg-type]
+def hires(upscaler: str = "4x_Tiny", **changes: Any) -> HiresPass:
+    return replace(HiresPass(upscaler=upscaler, scale=2.0, denoising_strength=0.0), **changes)
 
 
 def stages(events: list[JobEvent]) -> list[str]:

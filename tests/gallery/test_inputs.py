@@ -173,3 +173,13 @@ def test_old_pictures_go_but_never_young_ones_or_those_of_waiting_jobs(tmp_path:
     os.utime(store.path(young.id), (time.time() - 2 * DAY,) * 2)
     assert store.prune() == 1
     assert store.path(again.id).is_file()
+
+
+def test_a_picture_is_kept_also_where_the_old_ones_can_t_be_tidied_up(tmp_path: Path) -> None:
+    def unreadable() -> tuple[str, ...]:
+        raise StorageError("jobs.sqlite can't be read.")
+
+    store = InputStore(tmp_path / "inputs", in_use=unreadable)
+    assert store.path(store.put(file_of(gradient())).id).is_file()
+    with pytest.raises(StorageError):
+        store.prune()

@@ -66,7 +66,7 @@ def test_inpainting_changes_what_is_masked_and_nothing_else(page: Page, picture:
     _only_masked(page)
     file, result = _result(page, outputs)
     _differs_inside_alone(result, hand.mask())
-    text = file.text["parameters"]  # type: ignore[attr-defined]
+    text = file.info["parameters"]
     assert text.startswith("a red apple\nSteps: 3,") and "Denoising strength: 0.75" in text and "Inpaint area: Only masked" in text
 
 

@@ -46,7 +46,7 @@ def test_a_prompt_gives_a_picture_on_the_page_and_on_disk(page: Page, webui: Web
     assert _shown(page, webui) == new.read_bytes()
     picture = Image.open(new)
     assert picture.size == (64, 64)
-    text = picture.text["parameters"]  # type: ignore[attr-defined]
+    text = picture.info["parameters"]
     assert text.startswith(
         "a red apple\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1234, Size: 64x64, Model hash: "
     )
@@ -113,7 +113,7 @@ def test_a_style_is_made_used_and_written_into_the_prompt(page: Page, webui: Web
     page.locator("ul[role=listbox] li", has_text="Night").first.click()
     choice.press("Escape")
     generate(page)
-    text = Image.open(_pictures(outputs)[-1]).text["parameters"]  # type: ignore[attr-defined]
+    text = Image.open(_pictures(outputs)[-1]).info["parameters"]
     assert text.startswith("a cat on a black background\nNegative prompt: sun\n")
     assert value_of(page, "txt2img_prompt") == "a cat", "the prompt itself stays as it was typed"
     page.click("#txt2img_style_apply")
@@ -130,7 +130,7 @@ def test_hires_fix_unfolds_says_the_size_and_draws_it(page: Page, outputs: Path)
     generate(page)
     picture = Image.open(_pictures(outputs)[-1])
     assert picture.size == (96, 96)
-    assert "Hires upscale: 1.5, Hires upscaler: Latent (bicubic)" in picture.text["parameters"]  # type: ignore[attr-defined]
+    assert "Hires upscale: 1.5, Hires upscaler: Latent (bicubic)" in picture.info["parameters"]
     page.locator("#txt2img_hr input[type=checkbox]").uncheck()
     expect(page.locator("#txt2img_hr_scale")).to_be_hidden()
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from modules.domain.extras import ExtrasRequest
+from modules.gallery import gallery
 from modules.imaging.files import encode_image, read_infotext
 from tests.drawn_faces import with_faces
 from tests.http_api.front import CATALOG, Front, picture
@@ -111,6 +112,13 @@ def test_a_batch_comes_back_in_its_order(shared: Front):
     assert set(answer) == {"html_info", "images"}
     assert [opened(image).size for image in answer["images"]] == [(16 * number, 16) for number in range(1, 4)]
     assert shared.context.queue.list(limit=1)[0].request.name == "3.png"
+
+
+def test_a_batch_is_complete_also_where_it_is_longer_than_what_is_kept_unsaved(own: Front, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gallery, "UNSAVED_KEPT", 2)
+    files = [{"data": picture(8 * number, 8), "name": f"{number}.png"} for number in range(1, 8)]
+    answer = own.post("extra-batch-images", {"imageList": files, "upscaler_1": "Lanczos", "upscaling_resize": 2})
+    assert [opened(image).width for image in answer["images"]] == [16 * number for number in range(1, 8)]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_a_script_answers_with_its_grid_and_all_its_pictures(own: Front):
         assert grid.convert("RGB").crop((*at, at[0] + 16, at[1] + 16)).tobytes() == cell.convert("RGB").tobytes()
     seeds = [job.request.seed.value for job in reversed(own.context.queue.list())]
     assert seeds == list(range(seeds[0], seeds[0] + 4))
-    assert grid.text["parameters"].endswith("Script: Prompt matrix")  # type: ignore[attr-defined]
+    assert grid.info["parameters"].endswith("Script: Prompt matrix")
     assert not list(own.context.paths.outputs.glob("txt2img-*")), "save_images was not asked for"
 
 
@@ -102,3 +102,12 @@ def test_progress_counts_a_scripts_jobs_and_interrupt_gives_what_there_is(tmp_pa
         assert json.loads(result["info"])["index_of_first_image"] == 1
         assert not made.context.queue.list(active_only=True)
         assert made.client.post("/internal/progress", json={"id_task": "task(mine)"}).json()["completed"]
+
+
+def test_half_of_a_character_among_the_arguments_is_refused_and_spoils_no_list(shared: Front):
+    lines = {"script_name": "Prompts from file or textbox", "script_args": [False, False, "start", "a cat\ndraw \ud83d"]}
+    body = json.dumps({"sampler_name": "Euler", **lines})
+    reply = shared.client.post("/sdapi/v1/txt2img", content=body, headers={"Content-Type": "application/json"})
+    assert reply.status_code == 422
+    assert "Line 2: The prompt holds half of a character, at position " in reply.json()["errors"]
+    assert shared.client.get("/api/v1/jobs").status_code == 200

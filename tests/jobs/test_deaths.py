@@ -19,6 +19,7 @@ import pytest
 from modules.domain.errors import StorageError
 from modules.domain.events import EngineStatus, Failed, Finished, ImageDone, ImageSaved, JobEvent, Started, StepDone
 from modules.domain.jobs import Job
+from modules.gallery.gallery import Gallery
 from modules.jobs.executor import ChildProcessExecutor
 from modules.jobs.protocol import RunJob
 from modules.jobs.queue import JobQueue
@@ -122,6 +123,23 @@ def test_interrupting_an_engine_that_hangs_replaces_it(tmp_path: Path) -> None:
         made.queue.interrupt(job.id)
         assert made.wait(job).state == "cancelled"
         assert made.wait(after).state == "done"
+
+
+def test_a_job_is_interrupted_at_once_also_where_no_engine_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+
+    def refuse(executor: ChildProcessExecutor) -> None:
+        tries.append(time.monotonic())
+        raise OSError("no process is left")
+
+    monkeypatch.setattr(ChildProcessExecutor, "_spawn", refuse)
+    with house(tmp_path) as made:
+        job = made.submit()
+        made.wait_for(lambda: made.job(job).state == "running" and "no process is left" in made.queue.engine.text)
+        assert made.queue.interrupt(job.id)
+        ended = made.wait(job)
+        assert (ended.state, ended.crashes) == ("cancelled", 0)
+    assert len(tries) < 20, "it is tried again ever more seldom"
 
 
 def test_closing_ends_also_an_engine_that_is_stopped_and_keeps_the_job(tmp_path: Path) -> None:
@@ -292,6 +310,22 @@ def test_a_full_disk_delays_the_end_of_a_job_and_loses_nothing(tmp_path: Path, m
         job = made.wait(made.submit())
         assert job.state == "done"
         assert failures == [0]
+
+
+def test_a_gallery_that_can_t_be_read_for_a_moment_delays_a_job_and_fails_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [2]
+    read = Gallery.saved_indices
+
+    def flaky(gallery: Gallery, job_id: str) -> frozenset[int]:
+        if failures[0]:
+            failures[0] -= 1
+            raise StorageError("gallery.sqlite can't be read: disk I/O error.")
+        return read(gallery, job_id)
+
+    monkeypatch.setattr(Gallery, "saved_indices", flaky)
+    with house(tmp_path, kind="thread") as made:
+        assert made.wait(made.submit()).state == "done"
+    assert failures == [0]
 
 
 def test_a_picture_that_can_be_saved_nowhere_fails_the_job_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,9 @@ def test_every_argument_of_a_line() -> None:
         ("--styles Oil", "Line 1: there is no style called 'Oil'"),
         ("--sd_model other", "Line 1: There is no checkpoint"),
         ("--steps 20 30", "Line 1: '30' is no argument"),
+        (f"--steps {'9' * 400}", "Line 1: Sampling steps must be from 1 to 1000, not a number of hundreds of digits"),
+        (f"--cfg_scale {'9' * 400}", "Line 1: CFG scale must be"),
+        (f"--steps {'9' * 5000}", "Line 1: '9999"),
     ],
 )
 def test_lines_that_are_not_understood(text: str, sentence: str) -> None:
@@ -119,6 +122,7 @@ def test_values_out_of_range_are_named_by_their_label() -> None:
     matrix = next(script for script in SCRIPTS if script.name == "Prompt matrix")
     for arguments, sentence in (
         ([False, False, "positive", "comma", 9999], r"Grid margins \(px\) must be from 0 to 500"),
+        ([False, False, "positive", "comma", 10**400], r"Grid margins \(px\) must be a number"),
         ([False, False, "positive", "comma", "wide"], r"Grid margins \(px\) must be a number"),
         (["perhaps"], "Put variable parts at start of prompt must be true or false"),
         ([False, False, "positive", "semicolon"], "Select joining char must be one of comma, space"),

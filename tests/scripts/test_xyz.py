@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from modules.bootstrap import sampler_infos, schedule_infos
 from modules.domain.catalog import Catalog, CheckpointInfo, VaeInfo
@@ -32,7 +31,7 @@ CATALOG = Catalog(
 BASE = GenerationRequest(prompt="a cat and a dog", negative_prompt="blur", seed=Seed(value=7, variation=8), checkpoint="one.safetensors")
 
 
-def no_picture(_: Any) -> Image.Image:
+def no_picture(_: Any) -> Any:
     raise AssertionError("nothing is opened here")
 
 
@@ -41,7 +40,7 @@ ENVIRONMENT = Environment(
     entropy=11,
     open=no_picture,
     open_input=no_picture,
-    keep=no_picture,  # type: ignore[arg-type]
+    keep=no_picture,
     styles=(Style(name="Ink", prompt="ink drawing of {prompt}"),),
 )
 
@@ -197,6 +196,11 @@ def test_what_cannot_be_drawn_is_named_with_its_axis() -> None:
         ({"x_type": "Hires steps", "x_values": "3"}, "X: Hires steps: it is about hires. fix"),
         ({"x_type": "Refiner switch at", "x_values": "0.5"}, "no refiner"),
         ({"x_type": "Steps", "x_values": " "}, "X: Steps has no values"),
+        ({"x_type": "Steps", "x_values": "9" * 400}, "is not a whole number"),
+        ({"x_type": "Size", "x_values": "²x²"}, "is no size"),
+        ({"x_type": "Size", "x_values": f"{'9' * 5000}x512"}, "is no size"),
+        ({"x_type": "²", "x_values": "1"}, "X: there is no axis"),
+        ({"x_type": "9" * 5000, "x_values": "1"}, "X: there is no axis"),
         ({"x_type": "Moon phase", "x_values": "1"}, "X: there is no axis 'Moon phase'"),
     ):
         with pytest.raises(InvalidRequest, match=sentence):

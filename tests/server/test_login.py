@@ -48,6 +48,8 @@ async def test_nothing_without_a_login(method: str, path: str):
             {},
             {"Authorization": "Basic bm9ib2R5OmF0IGFsbA=="},
             {"Authorization": "Bearer x"},
+            {"Authorization": "Basic wörd".encode("latin-1")},
+            {"Authorization": "Basic bm9ib2R5OmF0IGFsb"},
             {"Cookie": "webui-session-7860=x"},
         ):
             reply = await http.request(method, path, headers=headers)

@@ -190,6 +190,17 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path):
         instance.acquire(paths(Flags(data_dir=tmp_path / "file")))
 
 
+@pytest.mark.parametrize(("name", "sentence"), [("outputs", "The folder"), ("db/jobs.sqlite-wal/x", "jobs.sqlite in db can't be used")])
+def test_a_data_folder_with_something_in_the_way_is_a_sentence_and_no_traceback(tmp_path: Path, name: str, sentence: str):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("in the way")
+    command = [sys.executable, "app.py", "--data-dir", str(tmp_path), "--port", "0", "--nowebui", "--use-cpu"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert ended.returncode == 2
+    assert f"diffusion-webui: {sentence}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_taken_port_is_said_when_asked_for_and_passed_over_otherwise():
     with instance.bind(Flags(port=0)) as taken:
         number = taken.getsockname()[1]

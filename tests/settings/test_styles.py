@@ -36,6 +36,14 @@ def test_a1111s_file_is_read_with_its_mark_and_odd_columns(tmp_path: Path) -> No
     assert StyleStore(path).find("old").prompt == "words"
 
 
+def test_line_ends_of_another_system_stay_within_their_style(tmp_path: Path) -> None:
+    store = StyleStore(tmp_path / "styles.csv")
+    store.save(Style(name="Old Mac", prompt="one\rtwo"))
+    store.save(Style(name="Windows", prompt="one\r\ntwo", negative_prompt="\tthree"))
+    found = [(style.name, style.prompt, style.negative_prompt) for style in StyleStore(tmp_path / "styles.csv").all()]
+    assert found == [("Old Mac", "one\ntwo", ""), ("Windows", "one\ntwo", "\tthree")]
+
+
 def test_a_file_that_cant_be_read_is_told_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "styles.csv"
     path.write_bytes(b"\xff\xfe\x00\x80 not text")
@@ -49,7 +57,18 @@ def test_a_file_that_cant_be_read_is_told_and_kept(tmp_path: Path) -> None:
     assert store.problems == () and store.all() == (OIL,)
 
 
-@pytest.mark.parametrize("style", [Style(name=" "), Style(name="a\nb"), Style(name="x", prompt="y" * 30_000)])
+@pytest.mark.parametrize(
+    "style",
+    [
+        Style(name=" "),
+        Style(name="a\nb"),
+        Style(name="a\rb"),
+        Style(name="x", prompt="y" * 30_000),
+        Style(name="x", prompt="half of a letter: \ud83d"),
+        Style(name="x", negative_prompt="a\0b"),
+    ],
+    ids=lambda style: ascii(style.name + style.prompt[:20]),
+)
 def test_what_is_no_style_is_refused(tmp_path: Path, style: Style) -> None:
     with pytest.raises(InvalidRequest):
         StyleStore(tmp_path / "styles.csv").save(style)

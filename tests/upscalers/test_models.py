@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from pickle import dumps
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,8 +41,8 @@ def refusal(models: UpscalerModels, path: Path) -> str:
         ("a.pth", {"old": True, "nested": "params"}),
     ],
 )
-def test_the_network_is_the_files(models: UpscalerModels, tmp_path: Path, name: str, how: dict[str, object]) -> None:
-    network = models.get(write_upscaler(tmp_path / name, tiny_compact(4), **how))  # type: ignore[arg-type]
+def test_the_network_is_the_files(models: UpscalerModels, tmp_path: Path, name: str, how: dict[str, Any]) -> None:
+    network = models.get(write_upscaler(tmp_path / name, tiny_compact(4), **how))
     picture = np.random.default_rng(0).random((9, 7, 3), np.float32)
     with torch.inference_mode():
         wanted = tiny_compact(4)(torch.from_numpy(picture).permute(2, 0, 1)[None])[0].permute(1, 2, 0).clamp(0, 1)

@@ -130,7 +130,8 @@ def _first(nodes: Mapping[str, Node], start: Node, names: Sequence[str], found: 
 def _earlier(nodes: Mapping[str, Node], node: Node, samplers: Sequence[Node]) -> list[Node]:
     """The samplers whose picture or latent this one goes on from."""
     walked = list(_walk(nodes, node, (*_LATENTS, "pixels", "image", "upscale_image")))[1:]
-    return [each for each in walked if any(each is sampler for sampler in samplers)]
+    known = set(map(id, samplers))
+    return [each for each in walked if id(each) in known]
 
 
 def _value(nodes: Mapping[str, Node], node: Node, name: str) -> object:

@@ -12,6 +12,9 @@ from modules.domain.requests import GenerationRequest, HiresPass, Refiner
 from modules.domain.styles import Style
 from modules.prompts.styles import with_styles
 
+_DIGITS = 9
+"""More than any side has, and fewer than `int` refuses to read."""
+
 _SAME = ("", "none", "use same sampler", "use same scheduler", "use same checkpoint")
 
 
@@ -113,7 +116,7 @@ def eta(request: GenerationRequest, value: float, lookup: Lookup) -> GenerationR
 def size(request: GenerationRequest, value: str, lookup: Lookup) -> GenerationRequest:
     """Width and height, written 512x768."""
     width, _, height = value.lower().replace(" ", "").partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    if not all(side.isdecimal() and len(side) <= _DIGITS for side in (width, height)):
         raise InvalidRequest(f"{value[:40]!r} is no size: write it like 512x768.")
     return replace(request, width=int(width), height=int(height))
 

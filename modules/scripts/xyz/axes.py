@@ -63,6 +63,10 @@ class Axis:
         return text if self.bare else f"{self.name}: {text}"
 
 
+_POSITION_DIGITS = 9
+"""`int` refuses to read thousands."""
+
+
 def axes_of(tab: str) -> tuple[Axis, ...]:
     """The axes of the tab, in A1111's order."""
     return tuple(axis for axis in AXES if (axis.img2img if tab == "img2img" else axis.txt2img))
@@ -72,7 +76,7 @@ def find_axis(given: str, tab: str) -> Axis:
     """The axis with this name or position. Raises `InvalidRequest`, also for one that this program does not have."""
     known = axes_of(tab)
     text = given.strip()
-    if text.isdigit() and int(text) < len(known):
+    if text.isdecimal() and len(text) < _POSITION_DIGITS and int(text) < len(known):
         found: Axis | None = known[int(text)]
     else:
         found = next((axis for axis in known if axis.name.casefold() == text.casefold()), None)

@@ -75,7 +75,7 @@ def _number(text: str, *, whole: bool) -> float:
     plain = text.replace(" ", "")
     try:
         value = float(int(plain) if whole else plain)
-    except ValueError:
+    except (ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         kind = "a whole number" if whole else "a number"
