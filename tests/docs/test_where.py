@@ -58,3 +58,19 @@ def test_links_lead_somewhere(document: Path, target: str):
 def test_every_decision_is_reachable():
     text = "".join(document.read_text("utf-8") for document in DOCUMENTS)
     assert [adr.name for adr in (ROOT / "docs" / "adr").glob("*.md") if adr.name not in text] == []
+
+
+def test_links_to_headings_lead_to_one():
+    for document in DOCUMENTS:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text("utf-8")):
+            text = ((document.parent / target) if target else document).read_text("utf-8")
+            headings = [
+                re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.M)
+            ]
+            assert anchor in headings, f"{document.name}: {target}#{anchor}"
+
+
+def test_every_feature_of_the_readme_says_where_it_is():
+    table = (ROOT / "README.md").read_text("utf-8").split("## What it does today")[1].split("\n\n")[1].splitlines()
+    assert len(table) > 12
+    assert [row for row in table[2:] if "](docs/where.md#" not in row] == []
