@@ -111,7 +111,6 @@ def school(tmp_path: Path) -> School:
 @pytest.fixture
 def starter(tmp_path: Path) -> School:
     """The program's own checkpoint and five pictures of a thing that it does not know."""
-    torch.set_num_threads(2)
     studio = Studio(tmp_path, catalog_of(checkpoint_info(STARTER)))
     rings = [target((150, 0, 160), side) for side in (128, 112, 120, 124, 116)]
     examples = tuple(Example(image=studio.put(picture)) for picture in rings)

@@ -36,11 +36,6 @@ def _has_font() -> bool:
 needs_font = pytest.mark.skipif(not _has_font(), reason="Noto Color Emoji is not installed")
 
 
-@pytest.fixture(autouse=True)
-def _threads() -> None:
-    torch.set_num_threads(2)
-
-
 def _same(a: torch.nn.Module, b: torch.nn.Module) -> None:
     for (key, x), y in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
         assert torch.equal(x, y), key
