@@ -110,9 +110,16 @@ CPU64 = StarterConfig(data=DataConfig(common_names=True))
 
 # What two processor cores with bfloat16 arithmetic can teach in two or three hours; SD1's own factor 8.
 CPU128 = StarterConfig(
-    data=DataConfig(size=128, common_names=True, object_sizes=(102, 108, 114), shift=4, landscapes=0.15, pairs=0.4, counted=0.08),
+    data=DataConfig(size=128, common_names=True, object_sizes=(102, 108, 114), shift=4),
     vae=VaeConfig(channels=(32, 64, 64, 128), crop=64, batch=16, whole_after=0.4, steps=6000),
-    unet=UnetConfig(attention=(False, True, True), text_steps=2000, latents=24576, batch=16, steps=24000, ema=0.998),
+    unet=UnetConfig(attention=(False, True, True), text_steps=500, latents=6144, batch=16, steps=14000, ema=0.998),
+)
+
+# The same networks, shown scenes too: two objects, some of a kind, landscapes. Meant to begin from a finished cpu128 (`--start`).
+SCENES128 = replace(
+    CPU128,
+    data=replace(CPU128.data, landscapes=0.15, pairs=0.4, counted=0.08),
+    unet=replace(CPU128.unet, text_steps=2000, latents=24576, steps=24000),
 )
 
 # A sketch for a GPU: runs, but its schedule has not been tuned.
@@ -170,7 +177,7 @@ TINY = StarterConfig(
     held_out=4,
 )
 
-PRESETS: dict[str, StarterConfig] = {"cpu64": CPU64, "cpu128": CPU128, "cuda256": CUDA256, "tiny": TINY}
+PRESETS: dict[str, StarterConfig] = {"cpu64": CPU64, "cpu128": CPU128, "scenes128": SCENES128, "cuda256": CUDA256, "tiny": TINY}
 
 
 def with_overrides(config: StarterConfig, *, device: str | None = None, threads: int | None = None) -> StarterConfig:
