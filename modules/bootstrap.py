@@ -64,23 +64,19 @@ def _attempt(close: Callable[[], Any]) -> None:
         log.exception("A part of the program did not end cleanly")
 
 
+def _make_folders(paths: Paths) -> None:
+    """The program's own, and the first of each kind of models."""
+    kinds = (paths.checkpoints, paths.vaes, paths.loras, paths.upscalers, paths.preview_decoders, paths.gfpgan, paths.codeformer)
+    ours = (paths.state, paths.outputs, paths.staging, paths.temporary, paths.inputs, paths.embeddings)
+    for folder in (*ours, *(folders[0] for folders in kinds if folders)):
+        _make(folder)
+
+
 def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
     """The web process' side of the house; nothing has started yet. Raises `CannotStart` and `StorageError`."""
     from modules.engine.config import EngineConfig
 
-    ours = (paths.state, paths.outputs, paths.staging, paths.temporary, paths.inputs)
-    for folder in (
-        *ours,
-        *paths.checkpoints[:1],
-        *paths.vaes[:1],
-        *paths.loras[:1],
-        *paths.upscalers[:1],
-        *paths.preview_decoders[:1],
-        *paths.gfpgan[:1],
-        *paths.codeformer[:1],
-        paths.embeddings,
-    ):
-        _make(folder)
+    _make_folders(paths)
     settings = SettingsStore(paths.config_file)
     hashes = HashCache(paths.hashes_db)
     catalog = ModelCatalog(paths, hashes, sampler_infos(), schedule_infos())
