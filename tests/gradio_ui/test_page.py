@@ -346,3 +346,10 @@ def test_no_route_hands_out_a_file_of_the_server(page: Page, webui: WebUI) -> No
     answer = httpx.post(f"{webui.url}/gradio_api/run/predict", json=payload)
     assert "root:" not in answer.text
     assert answer.status_code >= 400 or "error" in json.loads(answer.text)
+
+
+def test_the_footer_says_when_the_engine_is_ready_again(page: Page) -> None:
+    fill(page, "txt2img_prompt", "a cat")
+    fill(page, "txt2img_steps", 3)
+    generate(page)
+    expect(page.locator("#footer")).to_contain_text("ready")

@@ -56,7 +56,13 @@
       if (data.state === 'failed' || data.state === 'quarantined') webui.toast(data.error || 'The job failed.', 'error');
       for (const note of data.notes) webui.toast(note);
     });
-    on('idle', (data) => { take(data.jobs); webui.runs.take(data.runs); stop(); });
+    on('idle', (data) => {
+      take(data.jobs);
+      webui.runs.take(data.runs);
+      stop();
+      // the engine says that it is ready a moment after its last job's end
+      if (engine.state === 'busy') setTimeout(wake, 600);
+    });
     stream.onerror = () => { stop(); setTimeout(() => refresh().catch(() => setTimeout(listen, 3000)), 1500); };
   }
 
