@@ -30,6 +30,7 @@ from modules.engine.file_hashes import FileHashes
 from modules.engine.merge import run_merge
 from modules.engine.output import PictureWriter
 from modules.engine.resolve import PreviewOptions, output_options, preview_options, resolve
+from modules.engine.training import run_training
 from modules.jobs.protocol import DEVICE_FAULT_EXIT_CODE, Control, RunJob
 from modules.settings.paths import Paths
 from modules.settings.schema import Settings
@@ -93,7 +94,7 @@ class EngineRunner:
         if isinstance(job.request, ExtrasRequest):
             return run_extras(job, job.request, self._engine, say, control)
         if isinstance(job.request, TrainRequest):
-            return self._train(job, job.request, say, control)
+            return run_training(job, job.request, self._engine, self._paths, self._hashes, self._version, say, control)
         if isinstance(job.request, MergeRequest):
             return run_merge(job, job.request, self._paths.checkpoints[0], self._digests, say, control)
         started = time.monotonic()
@@ -118,11 +119,6 @@ class EngineRunner:
             writer.close()
         notes = (*(self._notes(plans[0]) if left else ()), *writer.notes)
         return Finished(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started, notes=notes)
-
-    def _train(self, job: RunJob, request: TrainRequest, say: Say, control: Control) -> JobEvent:
-        from modules.engine.training import run_training
-
-        return run_training(job, request, self._engine, self._paths, self._hashes, self._version, say, control)
 
     def _batch(self, plan: ImagePlan, previews: PreviewOptions, watcher: _JobWatcher) -> list[Drawn]:
         """The pictures of one batch; none where it was skipped."""

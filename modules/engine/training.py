@@ -96,7 +96,7 @@ def run_training(
                 training = Training(model, learner, lessons, _course(request))
                 if state is not None:
                     _take_up(training, state, homes)
-                run = _Run(job, request, homes, training, watcher, lambda number: _draw(engine, model, plan, number, writer, watcher))
+                run = _Run(request, homes, training, watcher, lambda number: _draw(engine, model, plan, number, writer, watcher))
                 run.to_the_end()
         _write(request, homes, learner, plan)
         writer.finish()
@@ -113,10 +113,8 @@ def run_training(
 class _Run:
     """The steps that are left, with their losses written down, states saved and samples drawn on the way."""
 
-    def __init__(
-        self, job: RunJob, request: TrainRequest, homes: _Homes, training: Training, watcher: _JobWatcher, draw: Callable[[int], None]
-    ) -> None:
-        self._job, self._request, self._homes, self._training, self._watcher, self._draw = job, request, homes, training, watcher, draw
+    def __init__(self, request: TrainRequest, homes: _Homes, training: Training, watcher: _JobWatcher, draw: Callable[[int], None]) -> None:
+        self._request, self._homes, self._training, self._watcher, self._draw = request, homes, training, watcher, draw
         self._told = self._saved = time.monotonic()
         self._losses: list[tuple[int, float]] = []
 
