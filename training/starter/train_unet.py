@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel
 
+from modules.training.loop import spread_levels
 from training.starter.captions import CaptionMaker
 from training.starter.config import StarterConfig
 from training.starter.earlier import Earlier
@@ -42,7 +43,7 @@ class Denoiser(nn.Module):
 
 def spread_times(rng: np.random.Generator, count: int) -> torch.Tensor:
     """Return (count,) times, one from each equal part of the schedule: less chance in the loss than free draws."""
-    return torch.from_numpy(((rng.permutation(count) + rng.random(count)) / count * TIMESTEPS).astype(np.int64))
+    return spread_levels(rng, count, TIMESTEPS)
 
 
 def token_batch(rng: np.random.Generator, captions: CaptionMaker, scenes: np.ndarray) -> torch.Tensor:
