@@ -38,8 +38,8 @@ NOT_ALLOWED = (
 )
 
 
-def may_merge(request: gr.Request) -> bool:
-    """Whether whoever asks sits at this machine or has a login: nobody else may fill its disk."""
+def may_write_models(request: gr.Request) -> bool:
+    """Whether whoever asks sits at this machine or has a login: nobody else may fill its disk or keep it busy for hours."""
     return bool(request.username) or is_at_this_machine(request)
 
 

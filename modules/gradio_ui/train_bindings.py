@@ -20,11 +20,21 @@ MOST_POINTS = 400
 """How many points of a loss curve the page is given."""
 
 
-def train_request(context: AppContext, values: Mapping[str, Any], uploads: Sequence[Any], checkpoint: str | None, *, local: bool) -> Told:
+NOT_ALLOWED = (
+    "A training keeps this machine busy and writes files, so only whoever sits at it or has logged in may start one: "
+    "start the program with --gradio-auth and log in."
+)
+
+
+def train_request(
+    context: AppContext, values: Mapping[str, Any], uploads: Sequence[Any], checkpoint: str | None, *, local: bool, allowed: bool
+) -> Told:
     """The request that the form's values ask for (one in `values`), with notes on files that are left out.
 
-    `local`: whoever asks sits at this machine. Raises `InvalidRequest`.
+    `local`: whoever asks sits at this machine; `allowed`: or has logged in. Raises `InvalidRequest`.
     """
+    if not allowed:
+        raise InvalidRequest(NOT_ALLOWED)
     folder = str(values["dataset_directory"] or "").strip()
     if folder and not local:
         raise InvalidRequest("Only whoever sits at the machine may use its folders: empty the directory and upload files.")

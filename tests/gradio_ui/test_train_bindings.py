@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def asked(made: Front, uploads: list[str] | None = None, *, local: bool = True, **values: Any) -> tuple[TrainRequest, list[str]]:
-    told = train_request(made.context, {**FORM, **values}, uploads or [], "tiny", local=local)
+    told = train_request(made.context, {**FORM, **values}, uploads or [], "tiny", local=local, allowed=True)
     return told.values[0], list(told.notes)
 
 
@@ -104,6 +104,11 @@ def test_mistakes_are_said(made: Front, folder: Path, values: dict[str, Any], se
 def test_strangers_name_no_folders(made: Front, folder: Path) -> None:
     with pytest.raises(InvalidRequest, match="sits at the machine"):
         asked(made, dataset_directory=str(folder), local=False)
+
+
+def test_who_has_no_login_and_sits_elsewhere_trains_nothing(made: Front) -> None:
+    with pytest.raises(InvalidRequest, match="logged in may start one"):
+        train_request(made.context, FORM, [], "tiny", local=False, allowed=False)
 
 
 def test_words_of_a_files_name() -> None:

@@ -23,7 +23,7 @@ from modules.domain.merging import (
     WEIGHTED_SUM,
 )
 from modules.gradio_ui.bindings import Form
-from modules.gradio_ui.merger_bindings import FORMULAS, NOT_ALLOWED, may_merge, merge_request
+from modules.gradio_ui.merger_bindings import FORMULAS, NOT_ALLOWED, may_write_models, merge_request
 from modules.gradio_ui.notices import QUIET, Notices
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.parts.prompt_box import tool_button
@@ -73,7 +73,7 @@ def merger_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Merger
     demo.load(_page_shown, None, [merge, warning], **QUIET)
 
     def submit(data: dict[Any, Any], request: gr.Request) -> list[Any]:
-        wanted = merge_request(context, form.values(data), allowed=may_merge(request))
+        wanted = merge_request(context, form.values(data), allowed=may_write_models(request))
         return [context.queue.submit(wanted, source="ui", owner=request.username or "").id]
 
     notices.on(merge.click, submit, set(form.components), [submitted], trigger_mode="multiple")
@@ -91,7 +91,7 @@ def merger_vae_choices(catalog: Catalog) -> object:
 
 
 def _page_shown(request: gr.Request) -> list[Any]:
-    allowed = may_merge(request)
+    allowed = may_write_models(request)
     return [gr.Button(interactive=allowed), gr.HTML(visible=not allowed)]
 
 

@@ -11,6 +11,7 @@ from modules.context import AppContext
 from modules.domain.training import DEFAULT_RATES
 from modules.gradio_ui.bindings import DEFAULT_SIZE, Form
 from modules.gradio_ui.img2img_batch import is_at_this_machine
+from modules.gradio_ui.merger_bindings import may_write_models
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.train_bindings import GOAL_LABELS, train_request
@@ -47,7 +48,8 @@ def train_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices, d
 
     def submit(data: dict[Any, Any], request: gr.Request) -> Told:
         shown = data[checkpoint] if "sd_model_checkpoint" in context.settings.current.page.quicksettings else None
-        told = train_request(context, form.values(data), data[files] or (), shown or None, local=is_at_this_machine(request))
+        who = {"local": is_at_this_machine(request), "allowed": may_write_models(request)}
+        told = train_request(context, form.values(data), data[files] or (), shown or None, **who)
         job = context.queue.submit(told.values[0], source="ui", owner=request.username or "")
         return Told([job.id], told.notes)
 
