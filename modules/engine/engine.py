@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from modules.domain.errors import ModelLoadError
 from modules.domain.plans import FacesPlan, HiresPlan, ImagePlan, ModelSpec, StartPlan
 from modules.engine.canvas import Canvas, Drawn, finished, prepared
 from modules.engine.faces import FaceTools
@@ -42,6 +43,16 @@ class Watcher(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """A model that took part in drawing a plan, and how what was added to it fitted. It is known while the model is there alone."""
+
+    spec: ModelSpec
+    facts: ModelFacts
+    notes: tuple[str, ...]
+    refused_words: frozenset[str]
+
+
 class Engine:
     """Draws the batches of plans, one at a time."""
 
@@ -51,11 +62,12 @@ class Engine:
         self.faces = faces
         self._decoders = decoders
         self._tiled = False
-        self._drew_inpainting = False
+        self._used: list[_Used] = []
+        self._remarks: list[str] = []
 
     def run(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> list[Drawn]:
         """The batch's pictures. Raises the errors of loading and drawing, and whatever the watcher raises."""
-        self._tiled = False
+        self._tiled, self._used, self._remarks = False, [], []
         if plan.start is not None:
             return self._from_picture(plan, plan.start, previews, watcher)
         frames, pictures = self._from_noise(plan, previews, watcher)
@@ -68,7 +80,6 @@ class Engine:
             refiner = _Refining(self, borrowed, watcher)
             with self.lent(plan.model, watcher) as model:
                 watcher.stage("Encoding the picture")
-                self._drew_inpainting = model.facts.is_inpainting
                 begin = start_latents(plan, start, canvas, model)
                 pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, start.walked, pacer)
@@ -105,6 +116,8 @@ class Engine:
         elif not self.models.holds(spec):
             watcher.stage("Applying networks")
         with self.models.acquire(spec) as model:
+            if all(used.spec != spec for used in self._used):
+                self._used.append(_Used(spec, model.facts, self.models.notes, self.models.refused_words))
             yield model
 
     def _second_pass(
@@ -157,20 +170,31 @@ class Engine:
         with self.models.acquire(spec) as model:
             return model.facts
 
-    def model_notes(self) -> tuple[str, ...]:
-        """What the user should know about how the networks of the last plan fit its model."""
-        return self.models.notes
+    def notes(self, plan: ImagePlan) -> tuple[str, ...]:
+        """What the user should know about how `run` has just drawn the plan, of every model that took part."""
+        notes = dict.fromkeys((*(note for used in self._used for note in used.notes), *self._remarks))
+        layers = self._first(plan).facts.text_layers
+        if plan.clip_skip > layers:
+            notes[f"Clip skip {plan.clip_skip} is more than this checkpoint's text encoder has layers: {layers} was used."] = None
+        return tuple(notes)
+
+    def remember(self, remark: str) -> None:
+        """Put a sentence to what the user is told of this run."""
+        self._remarks.append(remark)
 
     def as_drawn(self, plan: ImagePlan) -> ImagePlan:
         """The plan as `run` has just drawn it: without textual inversions that the model had no use for, decoded as it was possible."""
-        used = tuple(info for info in plan.model.embeddings if info.word not in self.models.refused_words)
+        first = self._first(plan)
+        words = tuple(info for info in plan.model.embeddings if info.word not in first.refused_words)
         tiles = "always" if self._tiled else plan.vae_tiles
-        start = self._start_as_drawn(plan.start)
-        return replace(plan, model=replace(plan.model, embeddings=used), start=start, vae_tiles=tiles)
+        start = plan.start
+        if start is not None and not first.facts.is_inpainting:  # only inpainting networks read it
+            start = replace(start, conditional_weight=None)
+        return replace(plan, model=replace(plan.model, embeddings=words), start=start, vae_tiles=tiles)
 
-    def _start_as_drawn(self, start: StartPlan | None) -> StartPlan | None:
-        """Without what only inpainting networks read, where the one that drew is none."""
-        return start if start is None or self._drew_inpainting else replace(start, conditional_weight=None)
+    def _first(self, plan: ImagePlan) -> _Used:
+        """The model that began to draw the plan, as `run` met it."""
+        return next(used for used in self._used if used.spec == plan.model)
 
     def unload(self) -> None:
         """Give the memory of the model, of the upscaler and of the face restorer back."""
@@ -198,7 +222,20 @@ class _Refining:
         self.spec: ModelSpec | None = None
 
     def __call__(self, spec: ModelSpec) -> LoadedModel:
-        self.spec = spec
         # It is called in the middle of sampling; weights that are made in inference mode could never be trained.
         with torch.inference_mode(False):
-            return self._borrowed.enter_context(self._engine.lent(spec, self._watcher))
+            try:
+                return self._lent(spec)
+            except ModelLoadError as error:
+                if not spec.networks:
+                    raise
+                why = str(error)
+            # a LoRA is made for one architecture, and a refiner is often of another: then it draws without
+            model = self._lent(replace(spec, networks=()))
+            self._engine.remember(f"The refiner {spec.checkpoint.stem} drew without the prompt's LoRAs. {why}")
+            return model
+
+    def _lent(self, spec: ModelSpec) -> LoadedModel:
+        model = self._borrowed.enter_context(self._engine.lent(spec, self._watcher))
+        self.spec = spec
+        return model

@@ -131,8 +131,7 @@ def _refiner(plan: ImagePlan, asked: Refiner | None, settings: Settings, catalog
     checkpoint = catalog.checkpoint(asked.checkpoint)
     if checkpoint == plan.model.checkpoint:
         return None
-    # a LoRA is made for one architecture, and a refiner is often of another: what the picture is drawn with stays with its own model
-    model = replace(plan.model, checkpoint=checkpoint, vae=_vae(settings.models.vae, checkpoint, catalog), networks=())
+    model = replace(plan.model, checkpoint=checkpoint, vae=_vae(settings.models.vae, checkpoint, catalog))
     return RefinerPlan(model=model, switch_at=asked.switch_at)
 
 

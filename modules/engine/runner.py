@@ -102,11 +102,15 @@ class EngineRunner:
         plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
         say(Started(job_id=job.job_id, attempt=job.attempt, image_count=job.request.image_count))
         writer = PictureWriter(job, output_options(settings), say, self._hashes, self._version)
+        notes: dict[str, None] = {}  # in the order in which they came up, each once
         try:
             left = [(number, plan) for number, plan in enumerate(plans, start=1) if not _is_done(plan, job)]
             for number, plan in left:
                 watcher = _JobWatcher(job, plan, say, control, number, len(plans))
                 pictures = self._batch(plan, preview_options(settings), watcher)
+                if not pictures:
+                    continue
+                notes.update(dict.fromkeys((*plan.notes, *self._engine.notes(plan))))
                 drawn = self._engine.as_drawn(plan)
                 for position, picture in enumerate(pictures):
                     writer.put(drawn, position, picture)
@@ -117,8 +121,8 @@ class EngineRunner:
             return Cancelled(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started)
         finally:
             writer.close()
-        notes = (*(self._notes(plans[0]) if left else ()), *writer.notes)
-        return Finished(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started, notes=notes)
+        notes.update(dict.fromkeys(writer.notes))
+        return Finished(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started, notes=tuple(notes))
 
     def _batch(self, plan: ImagePlan, previews: PreviewOptions, watcher: _JobWatcher) -> list[Drawn]:
         """The pictures of one batch; none where it was skipped."""
@@ -128,14 +132,6 @@ class EngineRunner:
             return self._engine.run(plan, previews, watcher)
         except _Skipped:
             return []
-
-    def _notes(self, plan: ImagePlan) -> tuple[str, ...]:
-        """What was done differently from what was asked for."""
-        layers = self._engine.load(plan.model).text_layers
-        notes = [*plan.notes, *self._engine.model_notes()]
-        if plan.clip_skip > layers:
-            notes.append(f"Clip skip {plan.clip_skip} is more than this checkpoint's text encoder has layers: {layers} was used.")
-        return tuple(notes)
 
 
 class _JobWatcher:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from modules.domain.errors import InvalidRequest
-from modules.domain.events import Stage
+from modules.domain.events import Finished, Stage
 from modules.domain.requests import GenerationRequest, HiresPass, Refiner
 from modules.engine.refiner import share_done
 from modules.engine.resolve import resolve
@@ -20,7 +22,9 @@ from modules.gradio_ui.pasting import from_infotext
 from modules.sampling.sigmas import karras
 from modules.settings.schema import Models, Settings
 from tests.engine.drawing import Studio, images, pixels, small_request
+from tests.tiny_families import write_tiny
 from tests.tiny_models import catalog_of, tiny_model, write_checkpoint
+from tests.tiny_networks import lora_tensors, write_lora
 
 SIGMAS = model_sigmas(0.00085, 0.012)
 OTHER = Refiner(checkpoint="other.safetensors", switch_at=0.5)
@@ -88,6 +92,32 @@ def test_every_batch_begins_with_the_first_model_again(studio: Studio) -> None:
     first, second = (pixels(event) for event in images(events))
     assert np.array_equal(studio.draw(steps=4, refiner=OTHER, seed=8)[0], second)
     assert not np.array_equal(first, second)
+
+
+def test_what_is_told_needs_no_model_that_is_gone(studio: Studio) -> None:
+    """Clip skip is told of, and the refiner stays where it is for the next picture to be refined."""
+    last = studio.run(steps=4, refiner=OTHER, clip_skip=12)[-1]
+    plan = resolve(small_request(refiner=OTHER), studio.settings, studio.catalog, random.Random(0))[0]
+    assert isinstance(last, Finished) and "Clip skip 12 is more than" in last.notes[0]
+    assert plan.refiner is not None and studio.engine.models.holds_bare(plan.refiner.model)
+
+
+def test_a_lora_stays_on_in_the_refiner_where_it_fits(tmp_path: Path) -> None:
+    """As in A1111. A refiner of another architecture draws without, and says so."""
+    tiny, other = tiny_model(), tiny_model(3)
+    lora = write_lora(tmp_path, "ink", lora_tensors(tiny))
+    wide = write_tiny(tmp_path, "sdxl_refiner")
+    catalog = catalog_of(write_checkpoint(tmp_path, model=tiny), write_checkpoint(tmp_path, "other", model=other), wide)
+    studio = Studio(tmp_path, replace(catalog, loras=(lora,)))
+    asked: dict[str, Any] = {"prompt": "a red house <lora:ink:1>", "steps": 4, "refiner": OTHER}
+    plan = resolve(small_request(**asked), studio.settings, studio.catalog, random.Random(0))[0]
+    assert plan.refiner is not None and plan.refiner.model.networks == plan.model.networks
+    last = studio.run(**asked)[-1]
+    assert isinstance(last, Finished) and last.notes == ()
+    assert studio.engine.models.holds(plan.refiner.model)
+    last = studio.run(**{**asked, "refiner": Refiner(checkpoint=wide.name, switch_at=0.5)})[-1]
+    assert isinstance(last, Finished), last
+    assert f"The refiner {wide.stem} drew without the prompt's LoRAs. " in last.notes[0] and "ink" in last.notes[0]
 
 
 @pytest.mark.parametrize("sampler", ["ddim_cfgpp", "dpmpp_sde", "unipc"])
