@@ -118,8 +118,8 @@ CPU128 = StarterConfig(
 # The same networks, shown scenes too: two objects, some of a kind, landscapes. Meant to begin from a finished cpu128 (`--start`).
 SCENES128 = replace(
     CPU128,
-    data=replace(CPU128.data, landscapes=0.15, pairs=0.4, counted=0.08),
-    unet=replace(CPU128.unet, text_steps=2000, latents=24576, steps=24000),
+    data=replace(CPU128.data, landscapes=0.15, pairs=0.5, counted=0.08),
+    unet=replace(CPU128.unet, text_steps=2000, latents=24576, batch=32, steps=24000),
 )
 
 # A sketch for a GPU: runs, but its schedule has not been tuned.

@@ -44,7 +44,7 @@ class Stage:
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)  # noise is drawn on the CPU, so that devices agree
         trained = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(trained, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
         self.ema = {k: v.detach().clone() for k, v in module.state_dict().items()}
         self.step = 0
         self.spent = 0.0  # seconds of training, over all runs
