@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from modules.bootstrap import sampler_infos, schedule_infos
-from modules.domain.requests import GenerationRequest, HiresPass, Seed
+from modules.domain.requests import Film, GenerationRequest, HiresPass, Seed
 from modules.engine.engine import Engine
 from modules.engine.faces import face_tools
 from modules.engine.resolve import PreviewOptions, resolve
@@ -66,11 +66,16 @@ class Studio:
         self.settings = Settings(models=Models(checkpoint="starter.safetensors"))
 
     def draw(self, prompt: str, *, settings: Settings | None = None, **request: Any) -> Picture:
+        return self.drawn(prompt, settings=settings, **request)[-1]
+
+    def drawn(self, prompt: str, *, settings: Settings | None = None, **request: Any) -> list[Picture]:
+        """The frames of the request's film, if it has one, then the finished picture."""
         seed = request.pop("seed", Seed(value=1))
         base: dict[str, Any] = {"width": SIZE, "height": SIZE, "steps": 20, "cfg_scale": 5.0, "prompt": prompt}
         asked = GenerationRequest(**{**base, **request}, seed=Seed(value=seed) if isinstance(seed, int) else seed)
         plan = resolve(asked, settings or self.settings, self.catalog, random.Random(0))[0]
-        return np.asarray(self._engine.run(plan, PreviewOptions(enabled=False), Quiet())[0].image)
+        first = self._engine.run(plan, PreviewOptions(enabled=False), Quiet())[0]
+        return [np.asarray(picture) for picture in (*(frame for _, frame in first.extras), first.image)]
 
     def close(self) -> None:
         self._hashes.close()
@@ -203,8 +208,22 @@ def lora(studio: Studio) -> Sheet:
     return Sheet([f"weight {weight}" for weight in weights], rows, {"distance_from_0": away})
 
 
+def filmstrip(studio: Studio) -> Sheet:
+    """From noise to a picture in 20 steps: what the network sees and what it expects. `far` is from the finished picture."""
+    prompts = ("a cat on sky blue", "a tree", "a house on pink")
+    films = [(prompt, noisy, studio.drawn(prompt, film=Film(frames=10, noisy=noisy))) for prompt in prompts for noisy in (True, False)]
+    rows = [(f"{prompt}, {'seen' if noisy else 'expected'}", film) for prompt, noisy, film in films]
+    columns = [f"step {1 + round(19 * i / 9)}" for i in range(10)]
+    return Sheet(
+        [*columns, "finished"], rows, {"far": {label: [round(distance(each, film[-1]), 1) for each in film] for label, film in rows}}
+    )
+
+
 SHEETS: Mapping[str, Callable[[Studio], Sheet]] = MappingProxyType(
-    {each.__name__: each for each in (samplers, prompt_editing, composition, negative, clip_skip, emphasis, hires, variation, lora)}
+    {
+        each.__name__: each
+        for each in (samplers, prompt_editing, composition, negative, clip_skip, emphasis, hires, variation, lora, filmstrip)
+    }
 )
 
 
