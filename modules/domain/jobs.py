@@ -23,6 +23,8 @@ JobRequest = GenerationRequest | ExtrasRequest | MergeRequest | TrainRequest
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "quarantined"]
 """`quarantined` is failed because the engine died with it twice; it is not tried again by itself."""
 
+_CLICK = "click-"
+
 ACTIVE: tuple[JobState, ...] = ("queued", "running")
 
 
@@ -56,6 +58,17 @@ class Job:
     def active(self) -> bool:
         """Whether it still waits or runs."""
         return self.state in ACTIVE
+
+    @property
+    def click(self) -> str:
+        """What the jobs of one click have in common; empty for one that stands alone."""
+        key = self.idempotency_key or ""
+        return key.rpartition("#")[0] if key.startswith(_CLICK) else ""
+
+
+def click_keys(click: str, count: int) -> list[str | None]:
+    """Idempotency keys for as many jobs of one click, by which `Job.click` knows them; `click` is told by no other."""
+    return [f"{_CLICK}{click}#{number}" for number in range(count)] if count > 1 else [None] * count
 
 
 def request_from_json(data: Mapping[str, Any]) -> JobRequest:

@@ -6,13 +6,15 @@ Knows which requests a tab makes only as a function from the form's values.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.errors import InvalidRequest
+from modules.domain.jobs import Job, JobRequest, click_keys
 from modules.domain.requests import GenerationRequest
 from modules.gradio_ui.bindings import Form, to_request
 from modules.gradio_ui.notices import QUIET, Notices, Told
@@ -80,10 +82,16 @@ def wire_generate(
             given = script_values(values, script)
             run = context.runs.submit(script.name, form.tab, told.values[0], given, owner=request.username or "")
             return Told([run.id], told.notes)
-        jobs = [context.queue.submit(wanted, source="ui", owner=request.username or "") for wanted in told.values]
+        jobs = submit_together(context, told.values, request.username or "")
         return Told([jobs[0].id if jobs else gr.skip()], told.notes)
 
     notices.on(event, submit, {*form.components, *bar.values(), *extra.values()}, [submitted], trigger_mode="multiple")
+
+
+def submit_together(context: AppContext, requests: Sequence[JobRequest], owner: str) -> list[Job]:
+    """A job for each request of one click, which Interrupt ends together. Raises as `JobQueue.submit` does."""
+    keys = click_keys(uuid4().hex, len(requests))
+    return [context.queue.submit(wanted, source="ui", owner=owner, idempotency_key=key) for wanted, key in zip(requests, keys, strict=True)]
 
 
 def wire_extend(context: AppContext, form: Form, notices: Notices, button: gr.Button, submitted: gr.HTML) -> None:

@@ -111,6 +111,11 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
 
     @router.post("/jobs/{job_id}/interrupt")
     def interrupt(job_id: str, request: Request) -> dict[str, str]:
+        context.runs.interrupt(_own_job(context, job_id, request).id)
+        return {}
+
+    @router.post("/jobs/{job_id}/cancel")
+    def cancel(job_id: str, request: Request) -> dict[str, str]:
         context.queue.interrupt(_own_job(context, job_id, request).id)
         return {}
 

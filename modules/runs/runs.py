@@ -142,10 +142,15 @@ class Runs:
         return self._changed(run_id)
 
     def interrupt(self, job_id: str) -> bool:
-        """What Interrupt means: end the job, and the run that it belongs to. False when the job is over already."""
+        """What Interrupt means: end the job, and the run or the batch of files that it belongs to. False when the job is over already."""
         run = self.get(self.run_of(job_id))
         if run is not None and run.active:
             self.cancel(run.id)
+        job = self._queue.get(job_id)
+        if job is not None and job.click:
+            for other in self._queue.list(job.owner, limit=-1, active_only=True):
+                if other.click == job.click and other.id != job_id:
+                    self._queue.interrupt(other.id)  # before the job itself, so that none of them begins
         return self._queue.interrupt(job_id)
 
     def get(self, run_id: str) -> Run | None:

@@ -17,7 +17,9 @@ from modules.bootstrap import build
 from modules.context import AppContext
 from modules.domain.errors import InvalidRequest
 from modules.domain.img2img import Outpaint, SoftInpainting
+from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest, Seed
+from modules.gradio_ui.generation import submit_together
 from modules.gradio_ui.img2img_batch import BatchFiles, batch_files, batch_requests, is_at_this_machine
 from modules.gradio_ui.img2img_bindings import Inputs, uploaded, with_picture
 from modules.gradio_ui.parts.img2img_settings import SOFT
@@ -136,6 +138,24 @@ def test_a_batch_that_was_broken_off_goes_on_where_it_was(context: AppContext, t
     context.queue.submit(first[2], owner="")
     with pytest.raises(InvalidRequest, match="Take the tick"):
         batch_requests(context, FORM, _make, files, "")
+
+
+def test_interrupt_ends_a_batch_and_cancel_one_file_of_it(context: AppContext, tmp_path: Path) -> None:
+    files = BatchFiles(tuple(saved(gradient(64 + i), tmp_path, f"{i}.png") for i in range(4)), {})
+    jobs = submit_together(context, batch_requests(context, FORM, _make, files, "").values, "")
+    (alone,) = submit_together(context, [PLAIN], "")
+    others = submit_together(context, batch_requests(context, {**FORM, "batch_skip_done": False}, _make, files, "").values, "")
+    context.queue.interrupt(jobs[2].id)
+    assert [_state(context, job) for job in jobs] == ["queued", "queued", "cancelled", "queued"]
+    context.runs.interrupt(jobs[1].id)
+    assert {_state(context, job) for job in jobs} == {"cancelled"}
+    assert {_state(context, job) for job in (alone, *others)} == {"queued"}
+
+
+def _state(context: AppContext, job: Job) -> str:
+    found = context.queue.get(job.id)
+    assert found is not None
+    return found.state
 
 
 def test_a_damaged_file_does_not_stop_the_others(context: AppContext, tmp_path: Path) -> None:

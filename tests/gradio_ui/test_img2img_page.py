@@ -231,6 +231,22 @@ def test_a_batch_is_a_job_for_each_file_and_does_none_twice(page: Page, webui: W
     assert sum(job["prompt"] == "one of a batch" for job in jobs) == 2
 
 
+def test_interrupt_ends_the_whole_batch(page: Page, webui: WebUI, tmp_path: Path) -> None:
+    Hand(page, "img2img")
+    page.locator("#mode_img2img").get_by_role("tab", name="Batch", exact=True).first.click()
+    files = [str(saved(gradient(side), tmp_path, f"{side}.png")) for side in (64, 72, 80)]
+    page.locator("#img2img_batch_upload input[type=file]").set_input_files(files)
+    expect(page.locator("#img2img_batch_upload")).to_contain_text(re.compile("80"))
+    _few_steps(page, "a batch to be ended", seed=8)
+    fill(page, "img2img_steps", 150)
+    page.wait_for_function("() => JSON.parse(localStorage.getItem('webui.form.v1.img2img') || '{}').img2img_steps === 150")
+    page.click("#img2img_generate")
+    ours = "[...webui.jobs.values()].filter((job) => job.prompt === 'a batch to be ended')"
+    page.wait_for_function(f"() => {ours}.length === 3 && {ours}.some((job) => job.state === 'running')", timeout=60_000)
+    page.click("#img2img_interrupt")
+    page.wait_for_function(f"() => {ours}.every((job) => job.state === 'cancelled')", timeout=60_000)
+
+
 def test_png_info_sends_its_picture(page: Page, picture: Path) -> None:
     page.get_by_role("tab", name="PNG Info").first.click()
     page.locator("#pnginfo_image input[type=file]").set_input_files(str(picture))

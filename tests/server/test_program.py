@@ -29,6 +29,7 @@ CHANGES = [
     ("/gradio_api/reset", {"json": {}}),
     ("/internal/jobs/clear", {}),
     ("/internal/jobs/x/interrupt", {}),
+    ("/internal/jobs/x/cancel", {}),
 ]
 
 

@@ -260,7 +260,7 @@
         name.onclick = () => { pinned = pinned === shown ? null : shown; render(); };
         item.append(name);
         if (job.state === 'queued') item.append(this.act('⤒', 'Run next', `internal/jobs/${job.id}/first`));
-        item.append(this.act('✕', 'Cancel', `internal/jobs/${job.id}/interrupt`));
+        item.append(this.act('✕', 'Cancel', `internal/jobs/${job.id}/cancel`));
         return item;
       }));
       const all = document.createElement('li');
@@ -302,7 +302,7 @@
     pinned = null;
     refresh().catch((error) => webui.toast(error.message, 'error'));
   };
-  // Interrupt ends a whole run, Skip only the job that is being drawn.
+  // Interrupt ends a whole run or batch of files, Skip only the job that is being drawn.
   const tell = (verb) => {
     const job = running() || active()[0];
     const run = webui.runs.get(job?.run) || (job ? null : webui.runs.active()[0]);

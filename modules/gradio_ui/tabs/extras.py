@@ -12,6 +12,7 @@ from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
 from modules.domain.extras import MAX_SIDE, NO_UPSCALER
 from modules.gradio_ui.bindings import Form
 from modules.gradio_ui.extras_bindings import SCALE_BY, SCALE_TO, extras_requests
+from modules.gradio_ui.generation import submit_together
 from modules.gradio_ui.img2img_batch import is_at_this_machine
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.output_panel import output_panel
@@ -53,8 +54,7 @@ def extras_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Form:
     def submit(data: dict[Any, Any], request: gr.Request) -> Told:
         values = {**form.values(data), "inputs": data[inputs]}
         told = extras_requests(context, values, data[files] or (), local=is_at_this_machine(request))
-        jobs = [context.queue.submit(wanted, source="ui", owner=request.username or "") for wanted in told.values]
-        return Told([jobs[0].id], told.notes)
+        return Told([submit_together(context, told.values, request.username or "")[0].id], told.notes)
 
     sent = generate.click(None, None, inputs, js="() => webui.extras.inputs()", trigger_mode="multiple", **QUIET)
     notices.on(sent.then, submit, {*form.components, inputs, files}, [submitted], trigger_mode="multiple")
