@@ -47,6 +47,9 @@ def data_in_picture(text: str) -> Any:
 def fit(vectors: Vectors, widths: Mapping[str, int]) -> Mapping[str, Tensor] | None:
     """The vectors by role, for text encoders of these widths by role; None where they are for other text encoders."""
     named = {role: vectors[name] for name, role in _SDXL_ROLES.items() if name in vectors}
+    if set(widths) == {"text_encoder_2"} and len(named) == len(vectors):  # SDXL's refiner has only the second of SDXL's text encoders
+        named = {role: tensor for role, tensor in named.items() if role in widths}
+        return named if {role: tensor.shape[1] for role, tensor in named.items()} == dict(widths) else None
     if len(named) == len(vectors) and {role: tensor.shape[1] for role, tensor in named.items()} == dict(widths):
         return named
     by_width = {tensor.shape[1]: tensor for tensor in vectors.values()}

@@ -110,6 +110,9 @@ def test_sdxl_files_have_vectors_for_both_encoders(tmp_path: Path) -> None:
     roles = fit(found, {"text_encoder": 768, "text_encoder_2": 1280})
     assert roles is not None and roles["text_encoder_2"].shape == (2, 1280) and float(roles["text_encoder"].sum()) == 0.0
     assert fit(found, {"text_encoder": 768}) is None
+    refiner = fit(found, {"text_encoder_2": 1280})
+    assert refiner is not None and list(refiner) == ["text_encoder_2"] and refiner["text_encoder_2"].shape == (2, 1280)
+    assert fit(found, {"text_encoder_2": 1024}) is None
     assert fit({"": torch.zeros(1, 768)}, {"text_encoder": 768, "text_encoder_2": 1280}) is None
     assert fit({"": torch.zeros(1, 1024)}, {"text_encoder": 768}) is None
 
