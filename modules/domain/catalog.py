@@ -190,6 +190,11 @@ class Catalog:
         """The face restorer of this kind; None where there is none."""
         return next((row for row in self.face_restorers if row.kind == kind), None)
 
+    @property
+    def usual_restorer(self) -> str:
+        """Which kind restores faces where nobody says which: CodeFormer, as in A1111, or GFPGAN where that is all there is."""
+        return next((kind for kind in (CODEFORMER, GFPGAN) if self.restorer_of(kind)), CODEFORMER)
+
     def _upscaler(self, text: str, labels: Sequence[str]) -> str:
         wanted = text.strip().casefold()
         found = next((label for label in labels if label.casefold() == wanted), None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from modules.domain.catalog import AUTOMATIC, CODEFORMER, GFPGAN, LATENT_UPSCALERS, NO_FACES, Catalog
+from modules.domain.catalog import AUTOMATIC, LATENT_UPSCALERS, NO_FACES, Catalog
 from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.requests import SIZE_STEP, GenerationRequest, HiresPass, Refiner, Seed
 from modules.domain.styles import Style
@@ -173,7 +173,7 @@ def _put_faces(body: GenerationBody, draft: Draft) -> None:
     catalog, usual = draft.sources.catalog, draft.sources.settings.faces.restorer
     wanted = NO_FACES if body.restore_faces is False else str(draft.options.get(_FACES, usual))
     if body.restore_faces and wanted == NO_FACES:
-        wanted = next((kind for kind in (CODEFORMER, GFPGAN) if catalog.restorer_of(kind)), CODEFORMER)
+        wanted = catalog.usual_restorer
     if wanted != NO_FACES:
         try:
             catalog.face_restorer(wanted)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from modules.domain.catalog import Catalog
+from modules.domain.catalog import NO_FACES, Catalog
 from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.requests import GenerationRequest
 from modules.domain.styles import Style
@@ -67,11 +67,11 @@ _REFUSED: Mapping[str, str] = MappingProxyType(
     {
         "outpath_samples": "folders are chosen at the machine, in config.yaml",
         "outpath_grids": "folders are chosen at the machine, in config.yaml",
-        "restore_faces": "a line has no face restoration of its own: choose it in Settings, Face restoration",
     }
 )
 """What A1111 lets a line set and this program does not, and why."""
 
+_FACES = "face_restoration_model"
 _PLAIN = MappingProxyType(
     {"steps": "steps", "cfg_scale": "cfg_scale", "width": "width", "height": "height", "batch_size": "batch_size", "n_iter": "batch_count"}
 )
@@ -156,10 +156,18 @@ def _applied(
         for name, text in (("prompt", chosen.prompt), ("negative_prompt", chosen.negative_prompt)):
             changes[name] = with_styles(changes.get(name, getattr(request, name)), [text])
     options = [("tiling", values["tiling"])] if "tiling" in values else []
+    if "restore_faces" in values:
+        options.append((_FACES, _restorer(request, catalog) if values["restore_faces"] else NO_FACES))
     options += [option for name, group in _OPTIONS.items() if values.get(name) for option in group]
     names = {key for key, _ in options}
     changes["overrides"] = (*((key, value) for key, value in request.overrides if key not in names), *options)
     return replace(request, **changes, seed=_seed(values, request))
+
+
+def _restorer(request: GenerationRequest, catalog: Catalog) -> str:
+    """The form's own face restorer, or the usual one where it has none. Raises `ModelNotFound` where there is no such file."""
+    own = str(dict(request.overrides).get(_FACES, NO_FACES))
+    return catalog.face_restorer(catalog.usual_restorer if own == NO_FACES else own).kind
 
 
 def _seed(values: Mapping[str, Any], request: GenerationRequest) -> Any:

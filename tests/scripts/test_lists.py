@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.bootstrap import sampler_infos, schedule_infos
-from modules.domain.catalog import Catalog, CheckpointInfo
+from modules.domain.catalog import Catalog, CheckpointInfo, FaceRestorerInfo
 from modules.domain.errors import InvalidRequest
 from modules.domain.requests import GenerationRequest, Seed
 from modules.domain.styles import Style
@@ -65,7 +65,16 @@ def test_every_argument_of_a_line() -> None:
     assert made.seed == Seed(value=11, variation=12, variation_strength=0.25, resize_from=(512, 256))
     assert (made.sampler, made.checkpoint) == ("dpmpp_2m", "one.safetensors")
     assert dict(made.overrides) == {"tiling": True, "samples_save": False, "grid_save": False}
-    assert line("--sampler_index 0 --restore_faces false").sampler == CATALOG.samplers[0].id
+    assert line("--sampler_index 0").sampler == CATALOG.samplers[0].id
+
+
+def test_a_line_has_its_faces_restored_or_not() -> None:
+    restorer = FaceRestorerInfo(kind="GFPGAN", path="GFPGANv1.4.pth")
+    catalog = replace(CATALOG, face_restorers=(restorer,))
+    for asked, wanted in (("true", "GFPGAN"), ("false", "None")):
+        (found,) = read_lines(f"--prompt a face --restore_faces {asked}")
+        made = applied(found, BASE, catalog, STYLES, at_start=True)
+        assert dict(made.overrides) == {"tiling": False, "face_restoration_model": wanted}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +85,7 @@ def test_every_argument_of_a_line() -> None:
         ("--steps", "Line 1: --steps has no value"),
         ('--prompt "a cat', "Line 1: a quotation mark is missing"),
         ("--outpath_samples /etc", "Line 1: --outpath_samples can't be used"),
-        ("--restore_faces true", "no face restoration"),
+        ("--restore_faces true", "Line 1: There is no CodeFormer here. Put its weights"),
         ("--width 100", "Line 1: Width must be a multiple"),
         ("--styles Oil", "Line 1: there is no style called 'Oil'"),
         ("--sd_model other", "Line 1: There is no checkpoint"),
