@@ -51,6 +51,7 @@ def run_json(context: AppContext, run: Run, *, with_images: bool = True) -> dict
         "done": progress.done,
         "total": progress.total,
         "job": progress.job_id,
+        "pace": progress.pace,
         "error": run.error,
         "notes": list(run.notes),
         "sheet": run.sheet is not None,

@@ -56,7 +56,7 @@ class Conductor:
             count = len(self._store.jobs(run.id))
             return RunProgress(done=0 if run.active else count, total=count)
         open_jobs = [slot.job_id for slot in player.slots if slot.job_id and slot.result is None]
-        return RunProgress(done=player.done, total=player.total, job_id=open_jobs[0] if open_jobs else "")
+        return RunProgress(done=player.done, total=player.total, job_id=open_jobs[0] if open_jobs else "", pace=player.pace)
 
     def advance(self, run_id: str) -> None:
         """Do for the run whatever can be done now, or end it with what is wrong. Raises `StorageError` and `QueueFull`: both pass."""
@@ -94,6 +94,8 @@ class Conductor:
             if slot.result is None and slot.job_id:
                 slot.result = self._result(slot)
                 under_way += slot.result is None
+                if slot.result is not None:
+                    self._take_time(player, slot.job_id)
         for slot in player.slots:
             if run.state == "cancelling" and slot.result is None:
                 self._give_up(slot)
@@ -101,6 +103,12 @@ class Conductor:
                 self._queue_up(run, slot)
                 slot.result = self._result(slot) if slot.result is None else slot.result
                 under_way += slot.result is None
+
+    def _take_time(self, player: Player, job_id: str) -> None:
+        """Note how long a job took that was drawn to its end."""
+        job = self._queue.get(job_id)
+        if job is not None and job.state == "done" and job.started and job.finished:
+            player.lasted.append(job.finished - job.started)
 
     def _queue_up(self, run: Run, slot: Slot) -> None:
         try:

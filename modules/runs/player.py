@@ -5,6 +5,7 @@ Memory only: a player is made anew from a run's row and its jobs whenever there 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,6 +39,8 @@ class Player:
     outcome: Outcome | None = None
     results: list[Result] = field(default_factory=list[Result])
     """All of the steps before."""
+    lasted: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    """Seconds that the latest of its jobs took."""
     _seen: dict[str, int] = field(default_factory=dict[str, int])
 
     def begin(self) -> None:
@@ -54,6 +57,11 @@ class Player:
     def waits(self) -> bool:
         """Whether a result of the step is missing."""
         return any(slot.result is None for slot in self.slots)
+
+    @property
+    def pace(self) -> float | None:
+        """How many seconds one of its jobs takes; None while that is not known."""
+        return sum(self.lasted) / len(self.lasted) if self.lasted else None
 
     @property
     def done(self) -> int:

@@ -71,11 +71,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress:
-    """`done` of `total` jobs are over, `job_id` is the one that runs or comes next, empty where there is none."""
+    """`done` of `total` jobs are over, `job_id` is the one that runs or comes next, empty where there is none.
+
+    `pace` is how many seconds one of them takes lately, None while none is known.
+    """
 
     done: int
     total: int
     job_id: str = ""
+    pace: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ def test_a_run_goes_on_after_a_restart_and_draws_nothing_twice(tmp_path: Path) -
     with office(tmp_path, script=SLOW) as made:
         run = made.submit("Prompt matrix", {}, "draw|one|two|three")
         made.wait_for(lambda: made.runs.progress(made.run(run)).done >= 3)
+        assert 0.02 < (made.runs.progress(made.run(run)).pace or 0.0) < 60
     with office(tmp_path) as again:
         run = again.wait(run)
         assert run.state == "done"

@@ -27,12 +27,13 @@ webui.runs = (() => {
     const now = job?.progress ?? {fraction: 0, step: 0, steps: 0, position: 0, preview: null, eta: null, text: ''};
     const states = {running: job?.state === 'running' ? 'running' : 'queued', cancelling: 'running', paused: 'paused'};
     const words = {cancelling: 'ending', paused: 'paused'}[run.state];
+    const eta = run.pace == null ? null : Math.max(0, run.total - run.done - now.fraction) * run.pace;
     const count = `cell ${Math.min(run.done + 1, run.total)} of ${run.total}`;
     return {
       id: run.id, run: run.id, tab: run.tab, state: states[run.state] ?? run.state, prompt: run.prompt, name: run.script, created: run.created,
       seconds: run.seconds, error: run.error, notes: run.notes, images: run.images, count: run.total,
       progress: {
-        ...now, eta: null, fraction: run.total ? (run.done + now.fraction) / run.total : 0,
+        ...now, eta, fraction: run.total ? (run.done + now.fraction) / run.total : 0,
         text: [words ? `${count}, ${words}` : count, now.text].filter(Boolean).join(' · '),
       },
     };
