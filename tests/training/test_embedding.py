@@ -53,6 +53,7 @@ def test_the_learned_word_is_a_yellow_car(tmp_path: Path) -> None:
 
 
 def yellow(picture: np.ndarray[Any, Any]) -> float:
-    """The share of the picture that is yellow to orange."""
+    """The share of the picture that is clearly yellow or orange: hues of 25 to 65 degrees, more than half saturated."""
     r, g, b = picture[..., 0], picture[..., 1], picture[..., 2]
-    return float(((r > 170) & (g > 90) & (b < 110) & (r > g)).mean())
+    hue = 60 * (g - b) / np.maximum(r - b, 1)  # where red is the greatest and blue the least
+    return float(((r > 170) & (r >= g) & (g >= b) & (b < r / 2) & (hue > 25) & (hue < 65)).mean())
