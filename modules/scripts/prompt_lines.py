@@ -165,9 +165,9 @@ def _applied(
 
 
 def _restorer(request: GenerationRequest, catalog: Catalog) -> str:
-    """The form's own face restorer, or the usual one where it has none. Raises `ModelNotFound` where there is no such file."""
+    """What the form chose, or the usual one where it chose none. Raises `ModelNotFound` where there is no such file."""
     own = str(dict(request.overrides).get(_FACES, NO_FACES))
-    return catalog.face_restorer(catalog.usual_restorer if own == NO_FACES else own).kind
+    return catalog.face_restorer(catalog.usual_restorer).kind if own == NO_FACES else own
 
 
 def _seed(values: Mapping[str, Any], request: GenerationRequest) -> Any:

@@ -32,7 +32,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.unet: UNet2DConditionModel = build_unet(config.unet, config.vae.latent_channels, config.latent_size)
         if config.device == "cpu":
-            self.unet.set_attn_processor(AttnProcessor())  # torch's fused attention is twice as slow backwards at these sizes
+            self.unet.set_attn_processor(AttnProcessor())  # torch's fused attention is slower backwards at these sizes
         self.text: CLIPTextModel = build_text(config.unet, vocabulary)
         self.frozen = config.unet.text_frozen
         self.text.requires_grad_(not self.frozen)
