@@ -104,7 +104,7 @@ def test_two_objects_stand_in_their_places() -> None:
 @pytest.mark.parametrize("name", LANDSCAPES)
 def test_landscapes_differ_from_time_to_time(name: str) -> None:
     sprites, rng = _sprites(), np.random.default_rng(1)
-    a, b = (pictures.ground(rng, sprites.data, GROUND_LIST.index(name)) for _ in range(2))
+    a, b = (pictures.ground(rng, sprites.data, GROUND_LIST.index(name), (64, 64)) for _ in range(2))
     assert a.shape == (64, 64, 3)
     assert a.min() >= 0
     assert a.max() <= 255

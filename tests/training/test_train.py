@@ -51,7 +51,7 @@ def test_whole_way_and_resuming(tmp_path: Path) -> None:
     _same(once, vae)
     standardise(vae, config, 16)
     cache = build_cache(vae, config, tmp_path / "latents")
-    assert cache.latents.shape == (64, 4, config.latent_size, config.latent_size)
+    assert [bucket.latents.shape for bucket in cache] == [(64, 4, 16, 16), (64, 4, 16, 24)]
     model = train_unet(config, cache, tmp_path / "unet-once")
     train_unet(config, cache, tmp_path / "unet-twice", stop_after=3)
     _same(model, train_unet(config, cache, tmp_path / "unet-twice"))
@@ -95,9 +95,10 @@ def test_a_finished_checkpoint_is_a_beginning(tmp_path: Path) -> None:
 def test_a_broken_off_cache_is_completed(tmp_path: Path) -> None:
     config = replace(TINY, unet=replace(TINY.unet, latents=64))
     vae = build_vae(config.vae, config.data.size).eval()
-    whole = np.array(build_cache(vae, config, tmp_path / "a").latents)
-    (tmp_path / "a" / "progress.json").write_text('{"chunks": 0}', encoding="utf-8")
-    assert np.array_equal(whole, build_cache(vae, config, tmp_path / "a").latents)
+    whole = [np.array(bucket.latents) for bucket in build_cache(vae, config, tmp_path / "a")]
+    (tmp_path / "a" / "48x32" / "progress.json").write_text('{"chunks": 0}', encoding="utf-8")
+    again = [bucket.latents for bucket in build_cache(vae, config, tmp_path / "a")]
+    assert all(np.array_equal(x, y) for x, y in zip(whole, again, strict=True))
 
 
 @needs_font
@@ -110,7 +111,7 @@ def test_standardising_changes_latents_but_no_pixel(tmp_path: Path) -> None:
     standardise(vae, TINY, 64)
     assert torch.allclose(want, vae.decode(vae.encode(x).latent_dist.mean).sample, atol=1e-4)
     cache = build_cache(vae, TINY, tmp_path)
-    channels = torch.from_numpy(np.array(cache.latents)).float().permute(1, 0, 2, 3).flatten(1)
+    channels = torch.from_numpy(np.array(cache[0].latents)).float().permute(1, 0, 2, 3).flatten(1)
     assert torch.allclose(channels.std(1), torch.ones(4), atol=0.15)
     assert float(channels.mean().abs()) < 0.15
     assert SCALE_FACTOR == 0.18215

@@ -10,6 +10,7 @@ from training.starter.config import DataConfig
 from training.starter.models import EOS
 from training.starter.names import COLOURS, LANDSCAPES, NAMES, plural
 from training.starter.scenes import Said, Scene, taught, told
+from training.starter.styles import STYLES
 from training.starter.tokens import SmallVocabulary, padded, words_to_ids
 
 MEANT = ("two", "three", "left", "right", "above", "below", "under", "top", "bottom")
@@ -33,7 +34,8 @@ class CaptionMaker:
         self.names = taught(data)
         self.small = SmallVocabulary()
         self.vocabulary = len(self.small)
-        said = (*NAMES, *(plural(name) for name in NAMES), *COLOURS, *LANDSCAPES.values(), *MEANT)
+        styles = tuple(form for style in STYLES.values() for form in style.after)
+        said = (*NAMES, *(plural(name) for name in NAMES), *COLOURS, *LANDSCAPES.values(), *MEANT, *styles)
         known = {i for word in said for i in words_to_ids(word)} - set(words_to_ids("on the in at"))
         self.words: list[int] = sorted(int(self.small.table[i]) for i in known)  # small ids that tell something
         self._end = int(self.small.table[EOS])

@@ -31,6 +31,9 @@ class DataConfig:
     pairs: float = 0.0  # share of pictures with two different objects
     beside: float = 0.5  # share of those that are side by side, not one above the other
     counted: float = 0.0  # share of pictures with two or three of one kind
+    styled: float = 0.0  # share of pictures in one of styles.STYLES
+    shapes: tuple[tuple[int, int], ...] = ()  # (height, width) of the pictures that are not square, or of another size
+    shaped: float = 0.0  # share of pictures of those shapes
     named_background: float = 0.6  # share of captions that name the background
     empty_caption: float = 0.1  # share of captions dropped, for classifier-free guidance
 
@@ -70,6 +73,7 @@ class UnetConfig:
     text_heads: int = 2
     text_steps: int = 250  # of the text encoder alone, first
     text_batch: int = 32
+    text_earlier: str = "objects"  # what an earlier file's encoder could say, and is held to: "objects" on plain grounds, or "scenes"
     text_frozen: bool = True  # after that; the denoiser's loss alone let it forget names over colours
     latents: int = 5120  # pictures in the latent cache
     batch: int = 16
@@ -122,6 +126,14 @@ SCENES128 = replace(
     unet=replace(CPU128.unet, text_steps=2000, latents=24576, batch=32, steps=24000),
 )
 
+# Styles and other shapes besides, and a better autoencoder. Meant to begin from a finished scenes128.
+STYLES128 = replace(
+    SCENES128,
+    data=replace(SCENES128.data, styled=0.1, shapes=((128, 192), (192, 128), (160, 160)), shaped=0.15),
+    vae=replace(CPU128.vae, whole_after=0.0, lr=1.5e-3, kl=2e-6, ema=0.998),
+    unet=replace(SCENES128.unet, text_earlier="scenes"),
+)
+
 # A sketch for a GPU: runs, but its schedule has not been tuned.
 CUDA256 = StarterConfig(
     data=DataConfig(
@@ -156,7 +168,18 @@ CUDA256 = StarterConfig(
 # Seconds on any machine; for tests and for trying a change of the code.
 TINY = StarterConfig(
     precision="float32",  # the same on every machine
-    data=DataConfig(size=32, object_sizes=(26,), angles=(0,), shift=1, landscapes=0.2, pairs=0.4, counted=0.1),
+    data=DataConfig(
+        size=32,
+        object_sizes=(26,),
+        angles=(0,),
+        shift=1,
+        landscapes=0.2,
+        pairs=0.4,
+        counted=0.1,
+        styled=0.2,
+        shapes=((32, 48),),
+        shaped=0.4,
+    ),
     vae=VaeConfig(channels=(32, 32), crop=16, batch=4, steps=4),
     unet=UnetConfig(
         channels=(32, 64),
@@ -177,7 +200,14 @@ TINY = StarterConfig(
     held_out=4,
 )
 
-PRESETS: dict[str, StarterConfig] = {"cpu64": CPU64, "cpu128": CPU128, "scenes128": SCENES128, "cuda256": CUDA256, "tiny": TINY}
+PRESETS: dict[str, StarterConfig] = {
+    "cpu64": CPU64,
+    "cpu128": CPU128,
+    "scenes128": SCENES128,
+    "styles128": STYLES128,
+    "cuda256": CUDA256,
+    "tiny": TINY,
+}
 
 
 def with_overrides(config: StarterConfig, *, device: str | None = None, threads: int | None = None) -> StarterConfig:

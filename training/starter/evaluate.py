@@ -18,6 +18,7 @@ from training.starter.novelty import novelty
 from training.starter.pictures import Sprites, compose
 from training.starter.sampling import Networks, draw, read_checkpoint, sheet
 from training.starter.scenes import ABOVE, BESIDE, COLOUR_LIST, NAME_LIST, THREE, TWO, WHITE, Scene, taught, with_article
+from training.starter.styles import STYLES, follows
 from training.starter.train_vae import held_out_psnr
 
 COLUMNS = 8
@@ -56,6 +57,7 @@ class Examiner:
         begin: np.ndarray | None = None,
         strength: float = 1.0,
         mask: torch.Tensor | None = None,
+        size: tuple[int, int] | None = None,
     ) -> np.ndarray:
         """Return pictures (b, h, w, 3) for prompts; see `draw`."""
         exam, parts = self.exam, []
@@ -73,6 +75,7 @@ class Examiner:
                     begin=None if begin is None else begin[some],
                     strength=strength,
                     mask=mask,
+                    size=size,
                 )
             )
         return np.concatenate(parts)
@@ -175,6 +178,38 @@ def edits(on: Examiner) -> tuple[Measured, np.ndarray]:
     )
 
 
+def styles(on: Examiner) -> tuple[Measured, np.ndarray]:
+    """The words for a style: is it followed, beside the same picture without them, and is the object still seen?"""
+    rng = np.random.default_rng([on.exam.seed, 4])
+    asked = [int(rng.choice(on.known)) for _ in range(on.exam.edits)]
+    plain = on.drawn([f"a {NAME_LIST[i]}" for i in asked], 50_000)
+    measured: Measured = {}
+    shown = [plain[:COLUMNS]]
+    seen: list[bool] = []
+    for name, style in STYLES.items():
+        drawn = on.drawn([f"a {NAME_LIST[i]}, {style.after[0]}" for i in asked], 50_000)
+        measured[f"style_{name.replace(' ', '_')}"] = share(follows(name, a, b) for a, b in zip(drawn, plain, strict=True))
+        seen += [v.first[0] == i for v, i in zip(on.verdicts(drawn), asked, strict=True)]
+        shown.append(drawn[:COLUMNS])
+    return {**measured, "name_top1_in_styles": share(seen)}, np.concatenate(shown)
+
+
+def shapes(on: Examiner) -> tuple[Measured, list[np.ndarray]]:
+    """The plain "a NAME" in other shapes: is the object in the middle square?"""
+    rng = np.random.default_rng([on.exam.seed, 5])
+    measured: Measured = {}
+    shown: list[np.ndarray] = []
+    for height, width in on.config.data.shapes:
+        asked = [int(rng.choice(on.known)) for _ in range(on.exam.edits)]
+        drawn = on.drawn([f"a {NAME_LIST[i]}" for i in asked], 60_000, size=(height, width))
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        seen = on.verdicts(drawn[:, top : top + side, left : left + side])
+        measured[f"name_top1_{width}x{height}"] = share(v.first[0] == i for v, i in zip(seen, asked, strict=True))
+        shown.append(drawn[:COLUMNS])
+    return measured, shown
+
+
 def share(hits: Iterable[bool]) -> float:
     """Return the share of true ones, to three places; 0 of none."""
     return round(float(np.mean([*hits] or [0.0])), 3)
@@ -186,21 +221,26 @@ def evaluate(nets: Networks, config: StarterConfig, out: Path, judge: Judge, exa
     measured: Measured = {"vae_psnr_db": round(held_out_psnr(nets.vae, config), 2)}
     out.parent.mkdir(parents=True, exist_ok=True)
     groups: list[np.ndarray] = []
-    for question in (names, grounds, two_objects, counted, edits):
+    for question in (names, grounds, two_objects, counted, edits, styles):
         answers, drawn = question(on)
         measured |= answers
         groups.append(drawn)
         print(json.dumps(answers), flush=True)
     measured |= novelty(config, groups[2])
+    answers, odd = shapes(on)
+    measured |= answers
+    print(json.dumps(answers), flush=True)
+    for drawn in odd:
+        sheet([drawn], COLUMNS, zoom=2).save(out.with_stem(f"{out.stem}-{drawn.shape[2]}x{drawn.shape[1]}"))
     sheet([groups[0][:40], groups[1][:COLUMNS]], COLUMNS).save(out)
-    sheet([groups[1][COLUMNS:], groups[2], groups[3], groups[4]], COLUMNS).save(out.with_stem(f"{out.stem}-scenes"))
+    sheet([groups[1][COLUMNS:], groups[2], groups[3], groups[4], groups[5]], COLUMNS).save(out.with_stem(f"{out.stem}-scenes"))
     return measured
 
 
 def main() -> None:
     """Evaluate the file named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="scenes128")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="styles128")
     parser.add_argument("--run", type=Path, help="folder of the run, where the classifier is kept (default: runs/PRESET beside this file)")
     parser.add_argument("--file", type=Path, default=DEFAULT_FILE)
     parser.add_argument("--out", type=Path, help="the sheet (default: sheet.png in the run's folder)")

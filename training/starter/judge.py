@@ -68,7 +68,7 @@ def shrunk(x: np.ndarray) -> torch.Tensor:
 def unseen(data: DataConfig) -> DataConfig:
     """Return how the judge's own pictures are composed: objects of other sizes, in other places, on other shades."""
     sizes = tuple(round(share * data.size) for share in (0.72, 0.77, 0.82, 0.87))
-    return replace(data, object_sizes=sizes, shift=max(1, data.size // 14), colour_jitter=24, gradient=0.6)
+    return replace(data, styled=0.0, object_sizes=sizes, shift=max(1, data.size // 14), colour_jitter=24, gradient=0.6)
 
 
 def disturbed(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:

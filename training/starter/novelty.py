@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from training.starter.config import StarterConfig
-from training.starter.latents import CHUNK
-from training.starter.pictures import Sprites, compose
-from training.starter.scenes import draw_composition, taught
+from training.starter.latents import CHUNK, buckets, lesson
+from training.starter.pictures import Sprites
 
 SIDE = 16
 COPY = 0.03  # a root mean square difference, of 1, below which two small pictures are the same
@@ -20,21 +19,16 @@ def novelty(config: StarterConfig, drawn: np.ndarray, lessons: int = 6144, fresh
     Distances are root mean square differences of pictures shrunk to 16x16, of 1; the median is given, that of fresh compositions of the
     same kind, and the share of copies.
     """
-    known = _small(np.concatenate([_lesson(config, chunk) for chunk in range(-(-min(lessons, config.unet.latents) // CHUNK))]))
-    new = _lesson(config, 1_000_000)[:fresh]
+    native = (config.data.size, config.data.size)
+    sprites, count = Sprites(config.data), min(lessons, buckets(config.data, config.unet.latents)[native])
+    known = _small(np.concatenate([lesson(config, sprites, chunk, native)[0] for chunk in range(-(-count // CHUNK))]))
+    new = lesson(config, sprites, 1_000_000, native)[0][:fresh]
     made, unseen = _nearest(_small(drawn), known), _nearest(_small(new), known)
     return {
         "nearest_lesson": round(float(np.median(made)), 3),
         "nearest_lesson_of_new_compositions": round(float(np.median(unseen)), 3),
         "copies": round(float(np.mean(made < COPY)), 3),
     }
-
-
-def _lesson(config: StarterConfig, chunk: int) -> np.ndarray:
-    """The pictures of one chunk of the latent cache, composed as they were for it."""
-    rng, sprites, names = np.random.default_rng([config.seed, chunk]), Sprites(config.data), taught(config.data)
-    scenes = [draw_composition(rng, config.data, names) for _ in range(CHUNK)]
-    return np.stack([compose(rng, sprites, scene) for scene in scenes])
 
 
 def _small(pictures: np.ndarray) -> torch.Tensor:

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from training.starter.config import FONT_PATHS, DataConfig
 from training.starter.landscapes import landscape
 from training.starter.names import COLOURS, LANDSCAPES, NAMES
-from training.starter.scenes import ABOVE, BESIDE, GROUND_LIST, NAME_LIST, ONE, THREE, TWO, Scene, draw_composition
+from training.starter.scenes import ABOVE, BESIDE, GROUND_LIST, NAME_LIST, NOTHING, ONE, STYLE_LIST, THREE, TWO, Scene, draw_composition
+from training.starter.styles import STYLES
 
 BITMAP_SIZE = 109  # the one size at which Noto Color Emoji carries bitmaps
 PAIR_SIZES = (0.42, 0.46, 0.5)  # widths of one of two objects, as shares of the picture's
@@ -86,42 +87,52 @@ def _premultiplied(picture: Image.Image) -> np.ndarray:
     return pixels.round().astype(np.uint8)
 
 
-def background(rng: np.random.Generator, data: DataConfig, colour: str) -> np.ndarray:
-    """Return a (size, size, 3) float32 background near the named colour, 0 to 255."""
+def background(rng: np.random.Generator, data: DataConfig, colour: str, shape: tuple[int, int]) -> np.ndarray:
+    """Return a (h, w, 3) float32 background near the named colour, 0 to 255."""
     base = np.array(COLOURS[colour], dtype=np.float32)
     base = base + rng.uniform(-data.colour_jitter, data.colour_jitter, 3).astype(np.float32)
-    picture = np.broadcast_to(base, (data.size, data.size, 3)).copy()
+    picture = np.broadcast_to(base, (*shape, 3)).copy()
     if rng.random() < data.gradient:
         slope = float(rng.uniform(-14, 14))
-        picture += np.linspace(-slope, slope, data.size, dtype=np.float32)[:, None, None]
+        picture += np.linspace(-slope, slope, shape[0], dtype=np.float32)[:, None, None]
     return np.clip(picture, 0, 255)
 
 
-def ground(rng: np.random.Generator, data: DataConfig, index: int) -> np.ndarray:
-    """Return a (size, size, 3) float32 ground, 0 to 255: a plain one, or a landscape."""
+def ground(rng: np.random.Generator, data: DataConfig, index: int, shape: tuple[int, int]) -> np.ndarray:
+    """Return a (h, w, 3) float32 ground, 0 to 255: a plain one, or the middle of a landscape."""
     name = GROUND_LIST[index]
-    return landscape(rng, name, data.size) if name in LANDSCAPES else background(rng, data, name)
+    if name not in LANDSCAPES:
+        return background(rng, data, name, shape)
+    side = max(shape)
+    top, left = (side - shape[0]) // 2, (side - shape[1]) // 2
+    return landscape(rng, name, side)[top : top + shape[0], left : left + shape[1]].copy()
 
 
-def compose(rng: np.random.Generator, sprites: Sprites, scene: Scene) -> np.ndarray:
-    """Draw a scene as a (size, size, 3) uint8 picture; sizes, places, angles and mirroring come from `rng`."""
+def compose(rng: np.random.Generator, sprites: Sprites, scene: Scene, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Draw a scene as a (h, w, 3) uint8 picture; sizes, places, angles and mirroring come from `rng`.
+
+    `shape` is its (h, w), square of the native size when None.  Objects are as large as the shorter side makes them.
+    """
     data = sprites.data
-    picture = ground(rng, data, scene.ground)
-    width = _width(rng, data, scene)
+    height, wide = shape or (data.size, data.size)
+    picture = ground(rng, data, scene.ground, (height, wide))
+    scale = min(height, wide) / data.size
+    width = round(_width(rng, data, scene) * scale)
     shown = (scene.name, scene.other) if scene.layout in (BESIDE, ABOVE) else (scene.name,) * len(PLACES[scene.layout])
     for name, (x, y) in zip(shown, PLACES[scene.layout], strict=True):
         sprite = sprites.get(name, width, int(rng.choice(data.angles)))
         if rng.random() < data.flip:
             sprite = sprite[:, ::-1]
-        left, top = (_corner(rng, data, centre, width) for centre in (x, y))
+        left, top = (_corner(rng, data, centre, side, width) for centre, side in ((x, wide), (y, height)))
         spot = picture[top : top + width, left : left + width]
         spot *= 1.0 - sprite[..., 3:] / 255.0
         spot += sprite[..., :3]
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    drawn = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    return drawn if scene.style == NOTHING else STYLES[STYLE_LIST[scene.style]].apply(drawn)
 
 
 def _width(rng: np.random.Generator, data: DataConfig, scene: Scene) -> int:
-    """Return how wide each of a scene's objects is drawn, in pixels."""
+    """Return how wide each of a scene's objects is drawn in a picture of the native size, in pixels."""
     if scene.layout != ONE:
         return round(float(rng.choice(THREE_SIZES if scene.layout == THREE else PAIR_SIZES)) * data.size)
     if GROUND_LIST[scene.ground] in LANDSCAPES:
@@ -129,11 +140,11 @@ def _width(rng: np.random.Generator, data: DataConfig, scene: Scene) -> int:
     return int(rng.choice(data.object_sizes))
 
 
-def _corner(rng: np.random.Generator, data: DataConfig, centre: float, width: int) -> int:
-    """Return where an object begins, in pixels: about `centre`, but within the picture."""
-    reach = min(data.shift, (data.size - width) // 2)
-    start = round(centre * data.size - width / 2) + int(rng.integers(-reach, reach + 1))
-    return min(max(start, 0), data.size - width)
+def _corner(rng: np.random.Generator, data: DataConfig, centre: float, side: int, width: int) -> int:
+    """Return where an object begins along a side, in pixels: about `centre`, but within the picture."""
+    reach = min(data.shift, (side - width) // 2)
+    start = round(centre * side - width / 2) + int(rng.integers(-reach, reach + 1))
+    return min(max(start, 0), side - width)
 
 
 def batch(rng: np.random.Generator, sprites: Sprites, count: int, crop: int | None = None) -> np.ndarray:

@@ -71,16 +71,19 @@ def draw(
     begin: np.ndarray | None = None,
     strength: float = 1.0,
     mask: torch.Tensor | None = None,
+    size: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Return (b, h, w, 3) uint8 pictures for the prompts, the i-th with the i-th noise of `seed`.
 
+    `size` is (h, w) in pixels, the native one when None.
     `begin` are pictures (b, h, w, 3) to begin from, with `strength` of the schedule's steps; `mask` (s, s) says which of their latents are
     drawn anew, where 1 is wholly.
     """
     without = [negative] * len(prompts) if isinstance(negative, str) else negative
     ids = torch.from_numpy(np.stack([padded(words_to_ids(p)) for p in (*without, *prompts)]))
     context = nets.text(input_ids=ids).last_hidden_state
-    shape = (len(prompts), config.vae.latent_channels, config.latent_size, config.latent_size)
+    height, width = size or (config.data.size, config.data.size)
+    shape = (len(prompts), config.vae.latent_channels, height // config.factor, width // config.factor)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     sampler = scheduler(config)
     sampler.set_timesteps(steps)
@@ -107,13 +110,13 @@ def encoded(nets: Networks, pictures: np.ndarray) -> torch.Tensor:
 
 def sheet(rows: list[np.ndarray], columns: int, zoom: int = 3) -> Image.Image:
     """Lay groups of pictures (b, h, w, 3) out in rows of `columns`, each group from a new row, enlarged plainly."""
-    side = rows[0].shape[1]
+    height, width = rows[0].shape[1:3]
     lines: list[np.ndarray] = []
     for group in rows:
         for start in range(0, len(group), columns):
-            line = np.full((side, columns * side, 3), 255, dtype=np.uint8)
+            line = np.full((height, columns * width, 3), 255, dtype=np.uint8)
             for i, picture in enumerate(group[start : start + columns]):
-                line[:, i * side : (i + 1) * side] = picture
+                line[:, i * width : (i + 1) * width] = picture
             lines.append(line)
     made = Image.fromarray(np.concatenate(lines))
     return made.resize((made.width * zoom, made.height * zoom), Image.Resampling.NEAREST)

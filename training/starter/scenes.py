@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from training.starter.config import DataConfig
 from training.starter.names import COLOURS, COMMON, LANDSCAPES, NAMES, plural
+from training.starter.styles import STYLES, Style
 
 NAME_LIST: tuple[str, ...] = tuple(NAMES)
 COLOUR_LIST: tuple[str, ...] = tuple(COLOURS)
 GROUND_LIST: tuple[str, ...] = (*COLOURS, *LANDSCAPES)
 LAYOUTS: tuple[str, ...] = ("one", "two", "three", "beside", "above")
+STYLE_LIST: tuple[str, ...] = tuple(STYLES)
 ONE, TWO, THREE, BESIDE, ABOVE = range(len(LAYOUTS))
 NOTHING = -1
 
@@ -55,19 +57,20 @@ EVERY_FORM = (*PLAIN, *WITH_BACKGROUND, *ON_COLOUR, *UNORDERED, *SIDE_BY_SIDE, *
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows: indices into NAME_LIST, GROUND_LIST and LAYOUTS.
+    """What a picture shows: indices into NAME_LIST, GROUND_LIST, LAYOUTS and STYLE_LIST.
 
-    `other` is the object on the right of `name` (beside) or below it (above), else NOTHING.
+    `other` is the object on the right of `name` (beside) or below it (above), else NOTHING; so is the style of an ordinary picture.
     """
 
     name: int
     ground: int
     layout: int = ONE
     other: int = NOTHING
+    style: int = NOTHING
 
-    def row(self) -> tuple[int, int, int, int]:
+    def row(self) -> tuple[int, int, int, int, int]:
         """The scene as numbers, for a cache."""
-        return (self.name, self.ground, self.layout, self.other)
+        return (self.name, self.ground, self.layout, self.other, self.style)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Said:
     ground: int = NOTHING
     layout: int = NOTHING
     other: int = NOTHING
+    style: int = NOTHING
 
 
 def taught(data: DataConfig) -> list[int]:
@@ -96,6 +100,14 @@ def draw_scene(rng: np.random.Generator, names: list[int] | None = None) -> Scen
 
 def draw_composition(rng: np.random.Generator, data: DataConfig, names: list[int] | None = None) -> Scene:
     """Pick a scene of any kind, in the shares that `data` gives them."""
+    scene = _draw_arrangement(rng, data, names)
+    if data.styled and rng.random() < data.styled:  # without styles the same scenes are drawn as before there were any
+        return replace(scene, style=int(rng.integers(len(STYLE_LIST))))
+    return scene
+
+
+def _draw_arrangement(rng: np.random.Generator, data: DataConfig, names: list[int] | None) -> Scene:
+    """Pick objects, places and ground."""
     scene = draw_scene(rng, names)
     ground = scene.ground
     if rng.random() < data.landscapes:
@@ -124,16 +136,31 @@ def told(rng: np.random.Generator, data: DataConfig, scene: Scene) -> tuple[str,
     """Say a scene in words, and say what the words tell of it."""
     if rng.random() < data.empty_caption:
         return "", Said()
+    text, said = _content(rng, data, scene)
+    if scene.style != NOTHING:
+        text = _in_style(rng, text, STYLES[STYLE_LIST[scene.style]])
+    return with_article(text), replace(said, style=scene.style)
+
+
+def _in_style(rng: np.random.Generator, text: str, style: Style) -> str:
+    """Say the style too; always, as an ordinary picture is what saying nothing means."""
+    if rng.random() < 0.5 and " of " not in text:
+        return f"{_pick(rng, style.before)} {text}"
+    return f"{text}, {_pick(rng, style.after)}"
+
+
+def _content(rng: np.random.Generator, data: DataConfig, scene: Scene) -> tuple[str, Said]:
+    """Say objects and ground."""
     landscape = scene.ground >= len(COLOUR_LIST)
     share = 0.9 if landscape else data.named_background * (WHITE_NAMED if scene.ground == WHITE else 1.25)
     ground = scene.ground if rng.random() < share else NOTHING
     if scene.layout == ONE and not landscape:
         text = _pick(rng, PLAIN if ground == NOTHING else WITH_BACKGROUND)
-        return with_article(text.format(n=NAME_LIST[scene.name], c=COLOUR_LIST[scene.ground])), Said(scene.name, ground, ONE)
+        return text.format(n=NAME_LIST[scene.name], c=COLOUR_LIST[scene.ground]), Said(scene.name, ground, ONE)
     text, said = _objects(rng, scene)
     if ground != NOTHING:
         text += LANDSCAPES[GROUND_LIST[ground]] if landscape else _pick(rng, ON_COLOUR).format(c=GROUND_LIST[ground])
-    return with_article(text), Said(said.name, ground, said.layout, said.other)
+    return text, Said(said.name, ground, said.layout, said.other)
 
 
 def _objects(rng: np.random.Generator, scene: Scene) -> tuple[str, Said]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.starter.muon import optimizers
+
 
 def cosine_rate(progress: float, warmup: float = 0.02, floor: float = 0.02) -> float:
     """Return the share of the top learning rate at `progress` (0..1): a short rise, then half a cosine."""
@@ -37,14 +39,14 @@ class Stage:
         seed: int = 0,
         save_every_s: float = 180.0,
         log_every: int = 50,
+        muon: bool = False,
     ) -> None:
         self.name, self.module, self.folder = name, module, folder
         self.lr, self.ema_rate, self.steps, self.minutes = lr, ema, steps, minutes
         self.save_every_s, self.log_every = save_every_s, log_every
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)  # noise is drawn on the CPU, so that devices agree
-        trained = [p for p in module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self.optimizers = optimizers(module, lr, muon)
         self.ema = {k: v.detach().clone() for k, v in module.state_dict().items()}
         self.step = 0
         self.spent = 0.0  # seconds of training, over all runs
@@ -75,13 +77,14 @@ class Stage:
         self.module.train()
         while self.progress < 1.0 and (stop_after is None or self.step < stop_after):
             rate = self.lr * cosine_rate(self.progress)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
             loss = loss_of(self)
-            self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             self.step += 1
             self._average()
             now = time.monotonic()
@@ -133,7 +136,7 @@ class Stage:
             "spent": self.spent,
             "module": self.module.state_dict(),
             "ema": self.ema,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "generator": self.generator.get_state(),
             "rng": json.dumps(self.rng.bit_generator.state),
             "extra": self.extra,
@@ -149,7 +152,8 @@ class Stage:
             return False
         state = torch.load(path, map_location="cpu", weights_only=True)
         self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         for key, value in state["ema"].items():
             self.ema[key].copy_(value)
         self.generator.set_state(state["generator"])

@@ -13,6 +13,7 @@ from training.starter.config import REPO
 from training.starter.models import BOS, EOS, POSITIONS, VOCABULARY
 from training.starter.names import COLOURS, LANDSCAPES, NAMES, plural
 from training.starter.scenes import EVERY_FORM, LAYOUTS
+from training.starter.styles import STYLES
 
 MERGES_FILE = REPO / "modules" / "prompts" / "clip_bpe_vocab.txt.gz"
 WORD_PATTERN = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -70,7 +71,14 @@ class SmallVocabulary:
         used = {BOS, EOS, *words_to_ids(", . an a the")}
         for form in EVERY_FORM:
             used.update(words_to_ids(form.format(n="cat", c="red", a="cat", b="dog", k="two")))
-        for word in (*NAMES, *(plural(name) for name in NAMES), *COLOURS, *LANDSCAPES.values(), *LAYOUTS):
+        for word in (
+            *NAMES,
+            *(plural(name) for name in NAMES),
+            *COLOURS,
+            *LANDSCAPES.values(),
+            *LAYOUTS,
+            *(form for style in STYLES.values() for form in (*style.before, *style.after)),
+        ):
             used.update(words_to_ids(word))
         self.ids: tuple[int, ...] = tuple(sorted(used))
         self.unknown = len(self.ids)

@@ -1,6 +1,7 @@
 """Makes the starter checkpoint: `python -m training.starter.train --preset cpu128`.
 
-The same command goes on where a killed run was. With `--start FILE` a new run begins from a finished checkpoint and not from nothing.
+The same command goes on where a killed run was. With `--start FILE` a new run begins from a finished checkpoint and not from
+nothing; its autoencoder stays as it is unless `--vae-minutes` says how long it may learn on.
 """
 
 from __future__ import annotations
@@ -64,11 +65,11 @@ def fixed_vae(config: StarterConfig, folder: Path, earlier: Earlier | None = Non
     if path.is_file():
         vae.load_state_dict(torch.load(path, weights_only=True))
         return vae.eval()
-    if earlier:
+    if earlier and not config.vae.minutes:
         vae = earlier.vae()
         path.parent.mkdir(parents=True, exist_ok=True)
     else:
-        vae = train_vae(config, folder / "vae")
+        vae = train_vae(config, folder / "vae", start=earlier.vae() if earlier else None)
         standardise(vae, config)
     torch.save(vae.state_dict(), path)
     return vae
@@ -83,8 +84,8 @@ def main() -> None:
     wanted = (args.only,) if args.only else STAGES
     earlier = Earlier(config, args.start) if args.start else None
     vae = fixed_vae(config, folder, earlier) if earlier else None
-    if "vae" in wanted and not earlier:
-        train_vae(config, folder / "vae")
+    if "vae" in wanted:
+        vae = fixed_vae(config, folder)
     if "latents" in wanted:
         build_cache(vae or fixed_vae(config, folder), config, folder / "latents")
     if "unet" in wanted:

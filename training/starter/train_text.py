@@ -7,6 +7,7 @@ the denoiser's first step.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from transformers import CLIPTextModel
 from training.starter.captions import CaptionMaker
 from training.starter.config import StarterConfig
 from training.starter.models import build_text
-from training.starter.scenes import GROUND_LIST, LAYOUTS, NAME_LIST, NOTHING, Said, draw_composition, draw_scene
+from training.starter.scenes import GROUND_LIST, LAYOUTS, NAME_LIST, NOTHING, STYLE_LIST, Said, Scene, draw_composition, draw_scene
 from training.starter.state import Stage
 
 LIKENESS = 8.0  # weight of staying like an earlier encoder
@@ -52,15 +53,15 @@ class Reader(nn.Module):
     def __init__(self, text: CLIPTextModel, width: int) -> None:
         super().__init__()
         self.text = text
-        sizes = (len(NAME_LIST), len(GROUND_LIST), len(LAYOUTS), len(NAME_LIST))
+        sizes = (len(NAME_LIST), len(GROUND_LIST), len(LAYOUTS), len(NAME_LIST), len(STYLE_LIST))
         self.heads = nn.ModuleList(nn.Linear(width, size + 1) for size in sizes)  # the last class: it is not told
 
 
-WEIGHTS = (2.0, 1.0, 1.0, 2.0)  # of name, ground, layout and the other name
+WEIGHTS = (2.0, 1.0, 1.0, 2.0, 1.0)  # of name, ground, layout, the other name and the style
 
 
 def reading_loss(reader: Reader, ids: torch.Tensor, said: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Return the cross entropy of what is `said` (b, 4), read at `places` (b, p) of the captions (b, 77)."""
+    """Return the cross entropy of what is `said` (b, 5), read at `places` (b, p) of the captions (b, 77)."""
     states = reader.text(input_ids=ids).last_hidden_state
     seen = torch.gather(states, 1, places[..., None].expand(-1, -1, states.shape[-1])).flatten(0, 1)
     wanted = said.repeat_interleave(places.shape[1], 0)
@@ -70,12 +71,12 @@ def reading_loss(reader: Reader, ids: torch.Tensor, said: torch.Tensor, places: 
 
 def classes(reader: Reader, said: Said) -> tuple[int, ...]:
     """Return what a caption tells as one class for each head."""
-    told = (said.name, said.ground, said.layout, said.other)
+    told = (said.name, said.ground, said.layout, said.other, said.style)
     return tuple(head.out_features - 1 if index == NOTHING else index for index, head in zip(told, reader.heads, strict=True))
 
 
 def lesson(rng: np.random.Generator, config: StarterConfig, captions: CaptionMaker, reader: Reader) -> tuple[torch.Tensor, ...]:
-    """Return captions (b, 77), what they tell (b, 4) and places after them (b, p)."""
+    """Return captions (b, 77), what they tell (b, 5) and places after them (b, p)."""
     scenes = [draw_composition(rng, config.data, captions.names) for _ in range(config.unet.text_batch)]
     rows = [captions.tokens(rng, scene) for scene in scenes]
     places = np.stack([rng.integers(row.end, 77, PLACES) for row in rows])
@@ -85,7 +86,7 @@ def lesson(rng: np.random.Generator, config: StarterConfig, captions: CaptionMak
 
 @torch.no_grad()
 def read_right(reader: Reader, config: StarterConfig, captions: CaptionMaker, batches: int = 16) -> list[float]:
-    """Return the shares of fresh captions whose name, ground, layout and other name are read right."""
+    """Return the shares of fresh captions whose name, ground, layout, other name and style are read right."""
     rng, right = np.random.default_rng(config.seed + 23), torch.zeros(len(reader.heads))
     for _ in range(batches):
         ids, said, places = lesson(rng, config, captions, reader)
@@ -116,11 +117,18 @@ def spread_states(text: CLIPTextModel, captions: CaptionMaker, seed: int, count:
     norm.bias.copy_((norm.bias - states.mean(0)) / states.std(0))
 
 
+def scene_of_old(rng: np.random.Generator, config: StarterConfig, names: list[int]) -> Scene:
+    """Pick a scene of the kinds that an earlier file was taught."""
+    if config.unet.text_earlier == "scenes":
+        return draw_composition(rng, replace(config.data, styled=0.0), names)
+    return draw_scene(rng, names)
+
+
 def train_text(config: StarterConfig, folder: Path, start: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
     """Teach (or take up teaching) the text encoder and return its averaged weights.
 
     `start` are the weights of an earlier encoder. It is then taught what it does not know yet, and held to its states for captions that
-    it did know: those of one object on a plain ground.
+    it did know (`UnetConfig.text_earlier`).
     """
     torch.manual_seed(config.seed + 20)
     u, captions = config.unet, CaptionMaker(config.data)
@@ -149,7 +157,7 @@ def train_text(config: StarterConfig, folder: Path, start: dict[str, torch.Tenso
         loss = reading_loss(reader, *lesson(stage.rng, config, captions, reader))
         if start is None:
             return loss
-        known = [captions.tokens(stage.rng, draw_scene(stage.rng, captions.names)).ids for _ in range(u.text_batch // 2)]
+        known = [captions.tokens(stage.rng, scene_of_old(stage.rng, config, captions.names)).ids for _ in range(u.text_batch // 2)]
         return loss + LIKENESS * likeness_loss(text, teacher, torch.from_numpy(np.stack(known)).to(config.device))
 
     stage.run(loss_of)

@@ -15,7 +15,7 @@ from modules.training.loop import spread_levels
 from training.starter.captions import CaptionMaker
 from training.starter.config import StarterConfig
 from training.starter.earlier import Earlier
-from training.starter.latents import Cache
+from training.starter.latents import Bucket
 from training.starter.models import build_text, build_unet, parameters
 from training.starter.noise_schedule import TIMESTEPS, alphas_cumprod
 from training.starter.precision import FULL, Precision, precision_of
@@ -38,7 +38,7 @@ class Denoiser(nn.Module):
         self.text.requires_grad_(not self.frozen)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        """Predict for noisy latents (b, c, s, s) at times (b,) with words (b, 77)."""
+        """Predict for noisy latents (b, c, h, w) at times (b,) with words (b, 77)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             words = self.text(input_ids=ids).last_hidden_state
         return self.unet(x, t, encoder_hidden_states=words).sample
@@ -50,7 +50,7 @@ def spread_times(rng: np.random.Generator, count: int) -> torch.Tensor:
 
 
 def token_batch(rng: np.random.Generator, captions: CaptionMaker, scenes: np.ndarray) -> torch.Tensor:
-    """Return (b, 77) small ids of fresh captions for scenes (b, 4)."""
+    """Return (b, 77) small ids of fresh captions for scenes (b, 5)."""
     return torch.from_numpy(np.stack([captions.tokens(rng, Scene(*(int(i) for i in row))).ids for row in scenes]))
 
 
@@ -73,9 +73,14 @@ def denoising_loss(
     return nn.functional.mse_loss(predicted.float(), target)
 
 
-def order(config: StarterConfig, total: int, epoch: int) -> np.ndarray:
-    """Return the order of the cache's rows in one epoch."""
-    return np.random.default_rng([config.seed, 77, epoch]).permutation(total)
+def batches(config: StarterConfig, cache: list[Bucket], epoch: int) -> list[tuple[Bucket, np.ndarray]]:
+    """Return the batches of one epoch, each of one bucket and as the rows it has of it."""
+    rng, size = np.random.default_rng([config.seed, 77, epoch]), config.unet.batch
+    made: list[tuple[Bucket, np.ndarray]] = []
+    for bucket in cache:
+        rows = rng.permutation(len(bucket.scenes))
+        made += [(bucket, np.sort(rows[start : start + size])) for start in range(0, len(rows) - size + 1, size)]
+    return [made[i] for i in rng.permutation(len(made))]
 
 
 def averaged_denoiser(stage: Stage, config: StarterConfig) -> Denoiser:
@@ -106,6 +111,7 @@ def denoiser_stage(
         seed=config.seed + 3,
         save_every_s=config.save_every_s,
         log_every=config.log_every,
+        muon=True,
     )
     if not stage.resume() and taught is not None:
         model.text.load_state_dict(taught)
@@ -120,25 +126,25 @@ def denoiser_stage(
 
 
 def train_unet(
-    config: StarterConfig, cache: Cache, folder: Path, stop_after: int | None = None, earlier: Earlier | None = None
+    config: StarterConfig, cache: list[Bucket], folder: Path, stop_after: int | None = None, earlier: Earlier | None = None
 ) -> Denoiser:
     """Train (or take up) the denoiser in `folder` and return its averaged weights; `earlier` is a checkpoint to begin from."""
     captions = CaptionMaker(config.data)
     taught = train_text(config, folder.parent / f"{folder.name}-text", earlier.text(captions.small) if earlier else None)
     stage, model = denoiser_stage(config, folder, taught, earlier.unet() if earlier else None)
     alphas, precision = alphas_cumprod().to(config.device), precision_of(config)
-    size, total = config.unet.batch, len(cache.scenes)
-    per_epoch = total // size
-    current: dict[int, np.ndarray] = {}
+    size = config.unet.batch
+    per_epoch = sum(len(bucket.scenes) // size for bucket in cache)
+    current: dict[int, list[tuple[Bucket, np.ndarray]]] = {}
 
     def loss_of(stage: Stage) -> torch.Tensor:
         epoch, place = divmod(stage.step, per_epoch)
         if epoch not in current:
             current.clear()
-            current[epoch] = order(config, total, epoch)
-        rows = np.sort(current[epoch][place * size : (place + 1) * size])
-        x = torch.from_numpy(cache.latents[rows].astype(np.float32)).to(config.device)
-        ids = token_batch(stage.rng, captions, cache.scenes[rows]).to(config.device)
+            current[epoch] = batches(config, cache, epoch)
+        bucket, rows = current[epoch][place]
+        x = torch.from_numpy(bucket.latents[rows].astype(np.float32)).to(config.device)
+        ids = token_batch(stage.rng, captions, bucket.scenes[rows]).to(config.device)
         t = spread_times(stage.rng, size).to(config.device)
         noise = torch.randn(x.shape, generator=stage.generator).to(config.device)
         return denoising_loss(model, x, ids, t, noise, alphas, config.unet.prediction, precision)

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch.nn import functional as F
 
 from training.starter import pictures
 from training.starter.config import StarterConfig
+from training.starter.latents import SCALE_FACTOR, rescale
 from training.starter.models import build_vae, parameters
 from training.starter.precision import FULL, Precision, precision_of
 from training.starter.state import Stage
@@ -63,13 +65,21 @@ def averaged_vae(stage: Stage, config: StarterConfig) -> AutoencoderKL:
     return vae.eval()
 
 
-def train_vae(config: StarterConfig, folder: Path, stop_after: int | None = None) -> AutoencoderKL:
+def train_vae(config: StarterConfig, folder: Path, stop_after: int | None = None, start: AutoencoderKL | None = None) -> AutoencoderKL:
     """Train (or take up) the autoencoder in `folder` and return its averaged weights.
 
-    `stop_after` ends the run early after that many steps in all, as a kill would.
+    `stop_after` ends the run early after that many steps in all, as a kill would.  `start` is a finished one to begin from, whose
+    latents are standardised.
     """
     torch.manual_seed(config.seed)
-    vae = build_vae(config.vae, config.data.size).to(config.device)
+    vae = build_vae(config.vae, config.data.size)
+    if start:
+        vae.load_state_dict(start.state_dict())
+        # The KL term pulls towards deviation 1, not to SD1's.
+        rescale(vae, torch.zeros(config.vae.latent_channels), torch.full((config.vae.latent_channels,), SCALE_FACTOR))
+    vae = vae.to(config.device)
+    if config.device == "cpu":
+        vae.set_attn_processor(AttnProcessor())  # torch's fused attention is slower backwards at these sizes
     v = config.vae
     stage = Stage(
         "vae",
@@ -82,6 +92,7 @@ def train_vae(config: StarterConfig, folder: Path, stop_after: int | None = None
         seed=config.seed + 1,
         save_every_s=config.save_every_s,
         log_every=config.log_every,
+        muon=True,
     )
     resumed = stage.resume()
     print(
@@ -124,6 +135,7 @@ def decoder_stage(config: StarterConfig, vae: AutoencoderKL, folder: Path) -> St
         seed=config.seed + 5,
         save_every_s=config.save_every_s,
         log_every=config.log_every,
+        muon=True,
     )
     stage.resume()
     return stage
