@@ -113,7 +113,7 @@ def test_landscapes_differ_from_time_to_time(name: str) -> None:
 
 def test_a_caption_tells_what_is_there_and_no_more() -> None:
     rng = np.random.default_rng(2)
-    words = {BESIDE: "left right", ABOVE: "above below under top bottom"}
+    words = {BESIDE: "left right and with next", ABOVE: "above below under top bottom"}
     for _ in range(600):
         scene = draw_composition(rng, TINY.data)
         text, said = told(rng, TINY.data, scene)
