@@ -13,7 +13,7 @@ from uuid import uuid4
 import gradio as gr
 
 from modules.context import AppContext
-from modules.domain.errors import InvalidRequest
+from modules.domain.errors import InvalidRequest, QueueFull
 from modules.domain.jobs import Job, JobRequest, click_keys
 from modules.domain.requests import GenerationRequest
 from modules.gradio_ui.bindings import Form, to_request
@@ -82,16 +82,25 @@ def wire_generate(
             given = script_values(values, script)
             run = context.runs.submit(script.name, form.tab, told.values[0], given, owner=request.username or "")
             return Told([run.id], told.notes)
-        jobs = submit_together(context, told.values, request.username or "")
-        return Told([jobs[0].id if jobs else gr.skip()], told.notes)
+        jobs, left = submit_together(context, told.values, request.username or "")
+        return Told([jobs[0].id if jobs else gr.skip()], [*told.notes, *left])
 
     notices.on(event, submit, {*form.components, *bar.values(), *extra.values()}, [submitted], trigger_mode="multiple")
 
 
-def submit_together(context: AppContext, requests: Sequence[JobRequest], owner: str) -> list[Job]:
-    """A job for each request of one click, which Interrupt ends together. Raises as `JobQueue.submit` does."""
-    keys = click_keys(uuid4().hex, len(requests))
-    return [context.queue.submit(wanted, source="ui", owner=owner, idempotency_key=key) for wanted, key in zip(requests, keys, strict=True)]
+def submit_together(context: AppContext, requests: Sequence[JobRequest], owner: str) -> tuple[list[Job], list[str]]:
+    """A job for each request of one click, which Interrupt ends together, and a note where the queue had not room for all of them.
+
+    Raises as `JobQueue.submit` does; `QueueFull` only where there is no room for the first."""
+    jobs: list[Job] = []
+    for wanted, key in zip(requests, click_keys(uuid4().hex, len(requests)), strict=True):
+        try:
+            jobs.append(context.queue.submit(wanted, source="ui", owner=owner, idempotency_key=key))
+        except QueueFull as error:
+            if not jobs:
+                raise
+            return jobs, [f"Only the first {len(jobs)} of {len(requests)} wait now: {error}"]
+    return jobs, []
 
 
 def wire_extend(context: AppContext, form: Form, notices: Notices, button: gr.Button, submitted: gr.HTML) -> None:

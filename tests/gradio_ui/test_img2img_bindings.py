@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from modules.bootstrap import build
 from modules.context import AppContext
-from modules.domain.errors import InvalidRequest
+from modules.domain.errors import InvalidRequest, QueueFull
 from modules.domain.img2img import Outpaint, SoftInpainting
 from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest, Seed
@@ -142,14 +142,24 @@ def test_a_batch_that_was_broken_off_goes_on_where_it_was(context: AppContext, t
 
 def test_interrupt_ends_a_batch_and_cancel_one_file_of_it(context: AppContext, tmp_path: Path) -> None:
     files = BatchFiles(tuple(saved(gradient(64 + i), tmp_path, f"{i}.png") for i in range(4)), {})
-    jobs = submit_together(context, batch_requests(context, FORM, _make, files, "").values, "")
-    (alone,) = submit_together(context, [PLAIN], "")
-    others = submit_together(context, batch_requests(context, {**FORM, "batch_skip_done": False}, _make, files, "").values, "")
+    jobs, _ = submit_together(context, batch_requests(context, FORM, _make, files, "").values, "")
+    (alone,), _ = submit_together(context, [PLAIN], "")
+    others, _ = submit_together(context, batch_requests(context, {**FORM, "batch_skip_done": False}, _make, files, "").values, "")
     context.queue.interrupt(jobs[2].id)
     assert [_state(context, job) for job in jobs] == ["queued", "queued", "cancelled", "queued"]
     context.runs.interrupt(jobs[1].id)
     assert {_state(context, job) for job in jobs} == {"cancelled"}
     assert {_state(context, job) for job in (alone, *others)} == {"queued"}
+
+
+def test_a_batch_that_the_queue_has_no_room_for_waits_in_part_and_says_so(context: AppContext) -> None:
+    context.settings.update({"queue_limit": 3})
+    jobs, notes = submit_together(context, [PLAIN] * 5, "")
+    assert len(jobs) == 3
+    assert notes[0].startswith("Only the first 3 of 5 wait now: 3 jobs are waiting already")
+    with pytest.raises(QueueFull):
+        submit_together(context, [PLAIN], "")
+    assert len(context.queue.list()) == 3
 
 
 def _state(context: AppContext, job: Job) -> str:

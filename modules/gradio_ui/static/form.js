@@ -12,7 +12,7 @@ webui.form = (() => {
   const touched = new Set();
   for (const kind of ['input', 'pointerdown', 'keydown']) {
     document.addEventListener(kind, (event) => {
-      const box = event.target.closest?.('[id^="txt2img_"], [id^="img2img_"], [id^="extras_"], [id^="modelmerger_"]');
+      const box = event.target.closest?.('[id^="txt2img_"], [id^="img2img_"], [id^="extras_"], [id^="modelmerger_"], [id^="train_"]');
       if (box) touched.add(box.id);
     }, true);
   }

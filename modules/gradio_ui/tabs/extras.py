@@ -54,7 +54,8 @@ def extras_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Form:
     def submit(data: dict[Any, Any], request: gr.Request) -> Told:
         values = {**form.values(data), "inputs": data[inputs]}
         told = extras_requests(context, values, data[files] or (), local=is_at_this_machine(request))
-        return Told([submit_together(context, told.values, request.username or "")[0].id], told.notes)
+        jobs, left = submit_together(context, told.values, request.username or "")
+        return Told([jobs[0].id], [*told.notes, *left])
 
     sent = generate.click(None, None, inputs, js="() => webui.extras.inputs()", trigger_mode="multiple", **QUIET)
     notices.on(sent.then, submit, {*form.components, inputs, files}, [submitted], trigger_mode="multiple")
