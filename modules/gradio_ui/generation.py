@@ -93,13 +93,13 @@ def submit_together(context: AppContext, requests: Sequence[JobRequest], owner: 
 
     Raises as `JobQueue.submit` does; `QueueFull` only where there is no room for the first."""
     jobs: list[Job] = []
-    for wanted, key in zip(requests, click_keys(uuid4().hex, len(requests)), strict=True):
-        try:
+    try:
+        for wanted, key in zip(requests, click_keys(uuid4().hex, len(requests)), strict=True):
             jobs.append(context.queue.submit(wanted, source="ui", owner=owner, idempotency_key=key))
-        except QueueFull as error:
-            if not jobs:
-                raise
-            return jobs, [f"Only the first {len(jobs)} of {len(requests)} wait now: {error}"]
+    except QueueFull as error:
+        if not jobs:
+            raise
+        return jobs, [f"Only the first {len(jobs)} of {len(requests)} wait now: {error}"]
     return jobs, []
 
 
