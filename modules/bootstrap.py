@@ -23,6 +23,7 @@ from modules.settings.defaults import FormDefaults
 from modules.settings.paths import Paths
 from modules.settings.store import SettingsStore
 from modules.settings.styles import StyleStore
+from modules.settings.wildcards import WildcardFolder
 from modules.weights.hashes import HashCache
 from modules.weights.residency import DeviceOptions
 from modules.weights.scan import ModelCatalog
@@ -104,7 +105,7 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
     stored_runs = RunStore(paths.runs_db)
     inputs = InputStore(paths.inputs, in_use=lambda: queue.inputs() | stored_runs.inputs())
     styles = StyleStore(paths.styles_file)
-    runs = Runs(stored_runs, queue, gallery, inputs, catalog, styles.all, paths.staging)
+    runs = Runs(stored_runs, queue, gallery, inputs, catalog, styles.all, paths.staging, WildcardFolder(paths.wildcards).lines)
     context = AppContext(
         settings=settings,
         defaults=FormDefaults(paths.defaults_file),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,10 @@ class Runs:
         catalog: CatalogSource,
         styles: Callable[[], tuple[Style, ...]],
         staging: Path,
+        wildcards: Callable[[str], Sequence[str]],
     ) -> None:
         self._store, self._queue, self._gallery, self._inputs = store, queue, gallery, inputs
-        self._catalog, self._styles = catalog, styles
+        self._catalog, self._styles, self._wildcards = catalog, styles, wildcards
         self._conductor = Conductor(store, queue, gallery, self._environment, staging, self._told)
         self._wake = threading.Condition(threading.RLock())
         self._stirred: set[str] = set()
@@ -222,6 +223,7 @@ class Runs:
             open_input=self._inputs.open,
             keep=lambda picture: self._inputs.put_picture(_plain(picture)).id,
             styles=self._styles(),
+            wildcards=self._wildcards,
         )
 
     def _hear(self, event: JobEvent | EngineStatus) -> None:

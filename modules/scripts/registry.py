@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from modules.scripts import filmstrip, loopback, outpainting, prompt_matrix, prompts_from_file, sd_upscale
+from modules.scripts import dynamic_prompts, filmstrip, loopback, outpainting, prompt_matrix, prompts_from_file, sd_upscale
 from modules.scripts.script import Script
 from modules.scripts.xyz import plot
 
 SCRIPTS: tuple[Script, ...] = (
     prompt_matrix.SCRIPT,
     prompts_from_file.SCRIPT,
+    dynamic_prompts.SCRIPT,
     plot.SCRIPT,
     filmstrip.SCRIPT,
     loopback.SCRIPT,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from modules.domain.catalog import Catalog
+from modules.domain.errors import InvalidRequest
 from modules.domain.jobs import JobRequest
 from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
@@ -117,6 +118,10 @@ class Outcome:
 Steps = Generator[Step, Results, Outcome]
 
 
+def _no_wildcards(name: str) -> Sequence[str]:
+    raise InvalidRequest(f"There is no wildcard __{name}__ here.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """What a script may look at. `open` reads a saved picture, `open_input` a start picture by id, `keep` makes a start picture of one.
@@ -130,6 +135,8 @@ class Environment:
     open_input: Callable[[str], Image.Image]
     keep: Callable[[Image.Image], str]
     styles: tuple[Style, ...] = ()
+    wildcards: Callable[[str], Sequence[str]] = _no_wildcards
+    """The lines of a wildcard. Raises `InvalidRequest` where there is none."""
 
     def random(self) -> random.Random:
         """The generator of the run's random numbers, always at its beginning."""

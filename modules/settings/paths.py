@@ -44,6 +44,11 @@ class Paths:
         return self.own_styles or self.data / "styles.csv"
 
     @property
+    def wildcards(self) -> Path:
+        """The text files behind the `__names__` of dynamic prompts."""
+        return self.data / "wildcards"
+
+    @property
     def defaults_file(self) -> Path:
         """What the Defaults page saved: the form's own defaults."""
         return self.data / "ui-defaults.yaml"

@@ -151,6 +151,21 @@ def test_a_file_of_prompts_goes_into_the_textbox(page: Page, tmp_path: Path, out
     assert read_infotext(second).startswith("a blue ball\nSteps: 3")
 
 
+def test_choices_in_a_prompt_become_pictures(page: Page, outputs: Path) -> None:
+    prefix = "script_txt2img_dynamic_prompts"
+    _small(page, "a {red|blue} {apple|ball}")
+    _pick(page, "Dynamic prompts", f"{prefix}_mode")
+    page.locator(f"#{prefix}_mode label", has_text="every combination").click()
+    _run(page)
+    made = sorted((outputs / "txt2img-images").rglob("*.png"))[-4:]
+    prompts = [read_infotext(path).splitlines()[0] for path in made]
+    assert prompts == ["a red apple", "a red ball", "a blue apple", "a blue ball"]
+    fill(page, "txt2img_prompt", "a __nowhere__ cat")
+    page.click("#txt2img_generate")
+    expect(page.locator(".webui-toast.error")).to_contain_text("put wildcards/nowhere.txt there")
+    assert value_of(page, "txt2img_prompt") == "a __nowhere__ cat"
+
+
 def test_sd_upscale_from_the_canvas_to_one_large_picture(page: Page, tmp_path: Path, outputs: Path) -> None:
     before = set((outputs / "img2img-images").rglob("*.png"))
     hand = Hand(page, "img2img")

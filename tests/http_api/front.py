@@ -34,6 +34,7 @@ from modules.settings.defaults import FormDefaults
 from modules.settings.flags import Flags
 from modules.settings.store import SettingsStore
 from modules.settings.styles import StyleStore
+from modules.settings.wildcards import WildcardFolder
 from tests.jobs.house import paths_in
 from tests.jobs.scripted_runner import Script, build
 
@@ -117,7 +118,7 @@ def front(folder: Path, *, script: Script | None = None, flags: Flags | None = N
         store, executor, catalog, lambda: settings.current, gallery.commit, gallery.saved_indices, paths.staging, inputs=paths.inputs
     )
     inputs, styles = InputStore(paths.inputs), StyleStore(paths.styles_file)
-    runs = Runs(RunStore(paths.runs_db), queue, gallery, inputs, catalog, styles.all, paths.staging)
+    runs = Runs(RunStore(paths.runs_db), queue, gallery, inputs, catalog, styles.all, paths.staging, WildcardFolder(paths.wildcards).lines)
     context = AppContext(
         settings=settings,
         defaults=FormDefaults(paths.defaults_file),

@@ -15,6 +15,7 @@ from modules.gallery.inputs import InputStore
 from modules.runs.run import Run
 from modules.runs.runs import Runs
 from modules.runs.store import RunStore
+from modules.settings.wildcards import WildcardFolder
 from tests.jobs.house import FixedCatalog, House, house
 from tests.jobs.scripted_runner import Script
 
@@ -56,7 +57,16 @@ class Office:
 def office(folder: Path, *, script: Script | None = None, start: bool = True) -> Iterator[Office]:
     with house(folder, script=script or Script()) as made:
         inputs = InputStore(made.paths.inputs)
-        runs = Runs(RunStore(made.paths.runs_db), made.queue, made.gallery, inputs, FixedCatalog(), tuple, made.paths.staging)
+        runs = Runs(
+            RunStore(made.paths.runs_db),
+            made.queue,
+            made.gallery,
+            inputs,
+            FixedCatalog(),
+            tuple,
+            made.paths.staging,
+            WildcardFolder(made.paths.wildcards).lines,
+        )
         if start:
             runs.start()
         try:

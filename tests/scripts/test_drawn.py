@@ -32,6 +32,7 @@ from modules.runs.run import Run
 from modules.runs.runs import Runs
 from modules.runs.store import RunStore
 from modules.settings.schema import Img2ImgSettings, Saving, Settings
+from modules.settings.wildcards import WildcardFolder
 from tests.engine.drawing import Studio, small_request
 from tests.jobs.house import paths_in
 from tests.tiny_models import catalog_of, write_checkpoint
@@ -101,7 +102,7 @@ def shop(tmp_path: Path) -> Iterator[Workshop]:
         paths.staging,
         paths.inputs,
     )
-    runs = Runs(RunStore(paths.runs_db), queue, gallery, inputs, Fixed(), tuple, paths.staging)
+    runs = Runs(RunStore(paths.runs_db), queue, gallery, inputs, Fixed(), tuple, paths.staging, WildcardFolder(paths.wildcards).lines)
     queue.start()
     runs.start()
     yield Workshop(queue, gallery, inputs, runs, settings, paths.outputs)
@@ -279,3 +280,36 @@ def test_loopback_draws_anew_only_what_is_masked(shop: Workshop) -> None:
         assert job.request.inpaint is not None
         contents.append(job.request.inpaint.content)
     assert contents == ["fill", "original"]
+
+
+def test_dynamic_prompts_draw_what_the_wildcards_say(shop: Workshop) -> None:
+    wildcards = shop.outputs.parent / "wildcards"
+    wildcards.mkdir()
+    (wildcards / "beast.txt").write_text("a cat\na dog\n", encoding="utf-8")
+    request = small_request(prompt="__beast__, {red|blue}", seed=5, batch_count=3)
+    run = shop.played("Dynamic prompts", {"mode": "every combination"}, request)
+    assert [job.request.prompt for job in shop.jobs(run)] == ["a cat, red", "a cat, blue", "a dog, red", "a dog, blue"]
+    grid, *singles = shop.runs.images(run)
+    assert "Script: Dynamic prompts" in grid.infotext
+    assert "{red|blue}" in grid.infotext
+    assert [image.seed for image in singles] == [5, 6, 7, 8]
+    assert singles[2].infotext.startswith("a dog, red\n")
+    few = shop.played("Dynamic prompts", {"mode": "every combination", "most": 3}, request)
+    assert len(shop.jobs(few)) == 3
+    assert "more combinations than the 3" in few.notes[0]
+    chance, again = (shop.played("Dynamic prompts", {"make_grid": False}, request) for _ in range(2))
+    prompts = [[job.request.prompt for job in shop.jobs(each)] for each in (chance, again)]
+    assert prompts[0] == prompts[1]
+    assert len(prompts[0]) == 3
+    alone = shop.queue.submit(small_request(prompt=prompts[0][1], seed=6))
+    while (job := shop.queue.get(alone.id)) is None or job.active:
+        threading.Event().wait(0.05)
+    assert (array(shop.picture(alone)) == array(shop.picture(shop.jobs(chance)[1]))).all()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sentence"), [("a cat", "there is no choice"), ("a {cat", "not closed"), ("__hat__", r"put wildcards/hat\.txt there")]
+)
+def test_dynamic_prompts_refuse_what_can_not_be_meant(shop: Workshop, prompt: str, sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=sentence):
+        shop.runs.submit("Dynamic prompts", "txt2img", small_request(prompt=prompt), {})

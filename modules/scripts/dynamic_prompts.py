@@ -1,0 +1,81 @@
+"""Dynamic prompts: what do the choices in a prompt give? A picture for each prompt that is drawn by chance, or for every one there is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from modules.domain.checks import check
+from modules.domain.errors import InvalidRequest
+from modules.domain.requests import GenerationRequest
+from modules.imaging.grid import grid_rows, image_grid
+from modules.imaging.legend import too_large
+from modules.prompts.dynamic import ChoicesUnreadable, drawn, every, parse
+from modules.scripts.script import Control, Environment, Outcome, Results, Script, Steps, composite, fixed_seeds
+
+NAME = "Dynamic prompts"
+RANDOM, ALL = "by chance", "every combination"
+
+
+def run(request: GenerationRequest, values: Mapping[str, Any], environment: Environment) -> Steps:
+    """All pictures at once. Raises `InvalidRequest` for a prompt that can't be read, and for wildcards that are missing."""
+    base = fixed_seeds(request, environment)
+    one, most = replace(base, batch_size=1, batch_count=1), int(values["most"])
+    try:
+        prompts = _prompts(base, environment, most + 1 if values["mode"] == ALL else None)
+    except ChoicesUnreadable as error:
+        raise InvalidRequest(f"{NAME}: {error}") from error
+    notes: tuple[str, ...] = ()
+    if values["mode"] == ALL and len(prompts) > most:
+        prompts, notes = prompts[:most], (f"{NAME}: there are more combinations than the {most} that were drawn.",)
+    step = not values["same_seed"]
+    results = yield tuple(
+        replace(one, prompt=prompt, negative_prompt=negative, seed=replace(base.seed, value=base.seed.value + index * step))
+        for index, (prompt, negative) in enumerate(prompts)
+    )
+    outcome = _outcome(results, request.prompt, values, environment)
+    return replace(outcome, notes=(*outcome.notes, *notes))
+
+
+def _prompts(base: GenerationRequest, environment: Environment, all_of: int | None) -> list[tuple[str, str]]:
+    """(prompt, negative prompt) of each picture: the first `all_of` combinations, or by chance where it is None."""
+    wanted, unwanted = parse(base.prompt), parse(base.negative_prompt)
+    check(any(not isinstance(part, str) for part in (*wanted, *unwanted)), _NOTHING)
+    lines = environment.wildcards
+    if all_of is not None:
+        # not itertools.product, which would list all of them first
+        found = ((prompt, negative) for prompt in every(wanted, lines) for negative in every(unwanted, lines))
+        return list(islice(found, all_of))
+    # By the picture's own seed, so that a seed gives its prompt again.
+    rngs = [random.Random(base.seed.value + index) for index in range(base.image_count)]
+    return [(drawn(wanted, rng, lines), drawn(unwanted, rng, lines)) for rng in rngs]
+
+
+_NOTHING = f"{NAME}: there is no choice in the prompt. Write {{cat|dog}}, or __name__ for a line of wildcards/name.txt."
+
+
+def _outcome(results: Results, template: str, values: Mapping[str, Any], environment: Environment) -> Outcome:
+    pictures = [picture for result in results for picture in result.pictures]
+    if not values["make_grid"] or len(pictures) < 2:
+        return Outcome()
+    if too_large(len(pictures), max(picture.width for picture in pictures), max(picture.height for picture in pictures)):
+        return Outcome(notes=(f"{NAME}: the grid would be too large, so there is none.",))
+    sheet = image_grid([environment.open(picture) for picture in pictures], grid_rows(len(pictures), -1, 1))
+    return Outcome(composites=(composite(sheet, results, {"Script": NAME, "Template": template}),))
+
+
+SCRIPT = Script(
+    name=NAME,
+    run=run,
+    info="{cat|dog} is one of both, {2$$red|green|blue} two of them, 3::cat three times as likely, __animals__ a line of "
+    "wildcards/animals.txt. Batch count times batch size pictures are drawn, each of its own prompt.",
+    controls=(
+        Control(kind="radio", name="mode", label="Which prompts", default=RANDOM, choices=(RANDOM, ALL)),
+        Control(kind="slider", name="most", label="At most (every combination)", default=100, low=1, high=1000, step=1),
+        Control(kind="checkbox", name="same_seed", label="Use the same seed for every picture", default=False),
+        Control(kind="checkbox", name="make_grid", label="Make a grid of them", default=True),
+    ),
+)
