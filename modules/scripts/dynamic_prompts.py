@@ -70,7 +70,7 @@ def _outcome(results: Results, template: str, values: Mapping[str, Any], environ
 SCRIPT = Script(
     name=NAME,
     run=run,
-    info="{cat|dog} is one of both, {2$$red|green|blue} two of them, 3::cat three times as likely, __animals__ a line of "
+    info="`{cat|dog}` is one of both, `{2$$red|green|blue}` two of them, `{3::cat|dog}` a cat in three of four, `__animals__` a line of "
     "wildcards/animals.txt. Batch count times batch size pictures are drawn, each of its own prompt.",
     controls=(
         Control(kind="radio", name="mode", label="Which prompts", default=RANDOM, choices=(RANDOM, ALL)),
