@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 
 from training.starter import pictures
 from training.starter.config import DataConfig, StarterConfig
+from training.starter.precision import FULL, Precision, precision_of
 from training.starter.scenes import Scene, draw_composition, taught
 
 SCALE_FACTOR = 0.18215  # SD1's; `standardise` makes it the right one for this autoencoder
@@ -74,13 +75,14 @@ def lesson(config: StarterConfig, sprites: pictures.Sprites, chunk: int, shape: 
 
 
 @torch.no_grad()
-def _encode(vae: AutoencoderKL, x: np.ndarray) -> torch.Tensor:
-    """Return the latent means (n, c, h / 8, w / 8) of pictures (n, h, w, 3) uint8, on the CPU."""
+def _encode(vae: AutoencoderKL, x: np.ndarray, precision: Precision = FULL) -> torch.Tensor:
+    """Return the latent means (n, c, h / 8, w / 8) float32 of pictures (n, h, w, 3) uint8, on the CPU."""
     device = next(vae.parameters()).device
     means: list[torch.Tensor] = []
     for part in torch.from_numpy(x).split(16 if device.type == "cpu" else 64):
         pixels = part.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        means.append(vae.encode(pixels).latent_dist.mean.cpu())
+        with precision():
+            means.append(vae.encode(pixels).latent_dist.mean.float().cpu())
     return torch.cat(means)
 
 
@@ -107,12 +109,12 @@ def _build_bucket(vae: AutoencoderKL, config: StarterConfig, folder: Path, shape
     mode = "r+" if done else "w+"
     latents = np.lib.format.open_memmap(folder / "latents.npy", mode=mode, dtype=np.float16, shape=size)
     scenes = np.lib.format.open_memmap(folder / "scenes.npy", mode=mode, dtype=np.int16, shape=(total, len(Scene(0, 0).row())))
-    sprites = pictures.Sprites(config.data)
+    sprites, precision = pictures.Sprites(config.data), precision_of(config)
     vae.eval()
     for chunk in range(done, total // CHUNK):
         x, shown = lesson(config, sprites, chunk, shape)
         span = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
-        latents[span] = (_encode(vae, x) * SCALE_FACTOR).numpy().astype(np.float16)
+        latents[span] = (_encode(vae, x, precision) * SCALE_FACTOR).numpy().astype(np.float16)
         scenes[span] = [scene.row() for scene in shown]
         if chunk % 16 == 15 or chunk == total // CHUNK - 1:
             _note(progress, chunk + 1, latents, scenes)
