@@ -11,6 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
+
+Option = TypeVar("Option")
 
 Lines = Callable[[str], Sequence[str]]
 """The lines of a wildcard by its name or pattern; it raises where there is none."""
@@ -28,8 +31,8 @@ MAX_PARTS = 400
 
 SEPARATOR = ", "
 
-_WEIGHT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)::")
-_HOW_MANY = re.compile(r"(\d+)?(-)?(\d+)?\$\$")
+_WEIGHT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
+_HOW_MANY = re.compile(r"(\d{1,3})?(-)?(\d{1,3})?\$\$")
 _WILDCARD = re.compile(r"__([\w./*-]+?)__")
 
 
@@ -81,17 +84,17 @@ def every(template: Template, lines: Lines, depth: int = 0) -> Iterator[str]:
 
 def _drawn_part(part: Wildcard | Choice, rng: random.Random, lines: Lines, depth: int) -> str:
     if isinstance(part, Wildcard):
-        chosen = _picked(_options(part, lines, depth), 1, rng)[0]
-        return drawn(chosen, rng, lines, depth + 1).strip()
+        chosen = _picked([_weighed(line) for line in _lines_of(part, lines, depth)], 1, rng)[0]
+        return drawn(parse(chosen), rng, lines, depth + 1).strip()
     most = min(part.high, len(part.options))
     count = rng.randint(min(part.low, most), most)
     return _together([drawn(option, rng, lines, depth) for option in _picked(part.options, count, rng)], part.separator)
 
 
-def _picked(options: Sequence[tuple[float, Template]], count: int, rng: random.Random) -> list[Template]:
+def _picked(options: Sequence[tuple[float, Option]], count: int, rng: random.Random) -> list[Option]:
     """`count` of the options, none of them twice, the heavier ones rather."""
     left = list(options)
-    found: list[Template] = []
+    found: list[Option] = []
     for _ in range(count):
         weights = [weight for weight, _ in left]
         at = rng.choices(range(len(left)), weights if any(weights) else None)[0]
@@ -103,8 +106,8 @@ def _every_part(part: str | Wildcard | Choice, lines: Lines, depth: int) -> Iter
     if isinstance(part, str):
         yield part
     elif isinstance(part, Wildcard):
-        for _, option in _options(part, lines, depth):
-            yield from (text.strip() for text in every(option, lines, depth + 1))
+        for line in _lines_of(part, lines, depth):
+            yield from (text.strip() for text in every(parse(_weighed(line)[1]), lines, depth + 1))
     else:
         most = min(part.high, len(part.options))
         for count in range(min(part.low, most), most + 1):
@@ -126,16 +129,16 @@ def _together(texts: Sequence[str], separator: str) -> str:
     return texts[0] if len(texts) == 1 else separator.join(text.strip() for text in texts)
 
 
-def _options(wildcard: Wildcard, lines: Lines, depth: int) -> tuple[tuple[float, Template], ...]:
-    """A wildcard's lines as options."""
+def _lines_of(wildcard: Wildcard, lines: Lines, depth: int) -> Sequence[str]:
     if depth >= MAX_DEPTH:
         raise ChoicesUnreadable(f"__{wildcard.name}__ leads back to itself.")
-    return tuple(_weighted(line) for line in lines(wildcard.name))
+    return lines(wildcard.name)
 
 
-def _weighted(line: str) -> tuple[float, Template]:
+def _weighed(line: str) -> tuple[float, str]:
+    """A wildcard's line and its weight. It is read only once it was picked: files may have many lines."""
     weight = _WEIGHT.match(line)
-    return (float(weight[1]), parse(line[weight.end() :])) if weight else (1.0, parse(line))
+    return (float(weight[1]), line[weight.end() :]) if weight else (1.0, line)
 
 
 def _sequence(text: str, at: int, depth: int) -> tuple[Template, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -44,7 +45,7 @@ def _prompts(base: GenerationRequest, environment: Environment, all_of: int | No
     """(prompt, negative prompt) of each picture: the first `all_of` combinations, or by chance where it is None."""
     wanted, unwanted = parse(base.prompt), parse(base.negative_prompt)
     check(any(not isinstance(part, str) for part in (*wanted, *unwanted)), _NOTHING)
-    lines = environment.wildcards
+    lines = cache(environment.wildcards)  # read once, though every picture asks
     if all_of is not None:
         # not itertools.product, which would list all of them first
         found = ((prompt, negative) for prompt in every(wanted, lines) for negative in every(unwanted, lines))

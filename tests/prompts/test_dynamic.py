@@ -88,6 +88,11 @@ def test_what_can_not_be_read_is_said(text: str, message: str) -> None:
         list(islice(every(parse(text), lines), 3))
 
 
+def test_numbers_of_any_length_are_no_defect() -> None:
+    assert drawn(parse("{" + "9" * 5000 + "::a}"), random.Random(0), lines) == "9" * 5000 + "::a"
+    assert drawn(parse("{" + "9" * 5000 + "$$a}"), random.Random(0), lines) == "9" * 5000 + "$$a"
+
+
 def test_a_thousand_choices_are_no_trap() -> None:
     many = parse("{a|b}" * 1000)
     assert len(drawn(many, random.Random(0), lines)) == 1000
