@@ -49,7 +49,7 @@ def test_the_learned_word_is_a_yellow_car(tmp_path: Path) -> None:
         drawn[thing] = pixels(images(events)[0]).astype(float)
     car, taxi, nonsense = (yellow(drawn[thing]) for thing in ("car", FILE.stem, "qwxz"))
     assert taxi > 0.08, (car, taxi, nonsense)
-    assert taxi > 3 * max(car, nonsense), (car, taxi, nonsense)
+    assert taxi > 2 * nonsense and taxi > 20 * car, (car, taxi, nonsense)  # an unknown word draws a brownish blob
 
 
 def yellow(picture: np.ndarray[Any, Any]) -> float:

@@ -64,14 +64,14 @@ STYLES: dict[str, Style] = {
 def follows(name: str, picture: np.ndarray, plain: np.ndarray) -> bool:
     """Return whether a drawn picture (h, w, 3) uint8 is in a style; `plain` is the same one drawn without the style's words."""
     if name == "sepia":
-        return _off_brown(picture) < 12.0
+        return _off_brown(picture) < 0.5 * _off_brown(plain)
     if name == "pixel art":
         return _at_borders(picture) > 2.0
     return _darkest(picture) > _darkest(plain) + 10.0 and _sharpness(picture) < 0.85 * _sharpness(plain)
 
 
 def _off_brown(picture: np.ndarray) -> float:
-    """How far pixels are from shades of sepia's brown, of 255; renderings in sepia are below 7, others above 20."""
+    """How far pixels are from shades of sepia's brown, of 255; renderings in sepia are below 7, others above 20, drawn ones between."""
     brown = SEPIA.sum(1) / np.linalg.norm(SEPIA.sum(1))
     pixels = picture.astype(np.float32)
     shades = (pixels @ brown)[..., None] * brown
