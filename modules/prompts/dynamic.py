@@ -32,7 +32,7 @@ MAX_PARTS = 400
 SEPARATOR = ", "
 
 _WEIGHT = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})::")
-_HOW_MANY = re.compile(r"(\d{1,3})?(-)?(\d{1,3})?\$\$")
+_HOW_MANY = re.compile(r"\s*(\d{1,3})?\s*(-)?\s*(\d{1,3})?\s*\$\$")
 _WILDCARD = re.compile(r"__([\w./*-]+?)__")
 
 

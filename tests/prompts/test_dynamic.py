@@ -43,6 +43,7 @@ def _sorted(text: str) -> tuple[str, ...]:
         ("{2$$a|b|c}", ["a, b", "a, c", "b, c"]),
         ("{1-2$$ and $$a|b}", ["a", "b", "a and b"]),
         ("{-2$$a|b}", ["a", "b", "a, b"]),
+        ("{ 1 - 2 $$a|b}", ["a", "b", "a, b"]),
         ("{2-$$a|b|c}", ["a, b", "a, c", "b, c", "a, b, c"]),
         ("{2$$+$${x|y}|z}", ["x+z", "y+z"]),
         ("a {|very }big house", ["a big house", "a very big house"]),

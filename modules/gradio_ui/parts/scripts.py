@@ -89,7 +89,7 @@ def _body(form: Form, script: Script, context: AppContext, notices: Notices) -> 
     catalog, styles = context.catalog.snapshot(), context.styles.all()
     with gr.Column(visible=False, elem_id=script.elem_id("controls", form.tab), elem_classes="settings-column folding script-body") as body:
         if script.info:
-            gr.Markdown(script.info)
+            gr.Markdown(script.info, latex_delimiters=[])  # two dollars are no formula here
         special = _is_sweep(script)
         if special:
             axis_rows(form, script, context)
