@@ -12,10 +12,8 @@ from typing import Any
 from modules.domain.checks import check
 from modules.domain.errors import InvalidRequest
 from modules.domain.requests import GenerationRequest
-from modules.imaging.grid import grid_rows, image_grid
-from modules.imaging.legend import too_large
 from modules.prompts.dynamic import ChoicesUnreadable, drawn, every, parse
-from modules.scripts.script import Control, Environment, Outcome, Results, Script, Steps, composite, fixed_seeds
+from modules.scripts.script import Control, Environment, Outcome, Script, Steps, fixed_seeds, grid_of
 
 NAME = "Dynamic prompts"
 RANDOM, ALL = "by chance", "every combination"
@@ -37,7 +35,7 @@ def run(request: GenerationRequest, values: Mapping[str, Any], environment: Envi
         replace(one, prompt=prompt, negative_prompt=negative, seed=replace(base.seed, value=base.seed.value + index * step))
         for index, (prompt, negative) in enumerate(prompts)
     )
-    outcome = _outcome(results, request.prompt, values, environment)
+    outcome = grid_of(NAME, results, environment, {"Template": request.prompt}) if values["make_grid"] else Outcome()
     return replace(outcome, notes=(*outcome.notes, *notes))
 
 
@@ -56,16 +54,6 @@ def _prompts(base: GenerationRequest, environment: Environment, all_of: int | No
 
 
 _NOTHING = f"{NAME}: there is no choice in the prompt. Write {{cat|dog}}, or __name__ for a line of wildcards/name.txt."
-
-
-def _outcome(results: Results, template: str, values: Mapping[str, Any], environment: Environment) -> Outcome:
-    pictures = [picture for result in results for picture in result.pictures]
-    if not values["make_grid"] or len(pictures) < 2:
-        return Outcome()
-    if too_large(len(pictures), max(picture.width for picture in pictures), max(picture.height for picture in pictures)):
-        return Outcome(notes=(f"{NAME}: the grid would be too large, so there is none.",))
-    sheet = image_grid([environment.open(picture) for picture in pictures], grid_rows(len(pictures), -1, 1))
-    return Outcome(composites=(composite(sheet, results, {"Script": NAME, "Template": template}),))
 
 
 SCRIPT = Script(

@@ -8,10 +8,8 @@ from typing import Any
 
 from modules.domain.checks import check
 from modules.domain.requests import GenerationRequest
-from modules.imaging.grid import grid_rows, image_grid
-from modules.imaging.legend import too_large
 from modules.scripts.prompt_lines import applied, read_lines
-from modules.scripts.script import RANDOM_SEEDS, Control, Environment, Outcome, Results, Script, Steps, composite
+from modules.scripts.script import RANDOM_SEEDS, Control, Environment, Outcome, Script, Steps, grid_of
 
 NAME = "Prompts from file or textbox"
 
@@ -35,20 +33,10 @@ def run(request: GenerationRequest, values: Mapping[str, Any], environment: Envi
         if iterate:
             seed = replace(seed, value=seed.value + request.image_count)
     results = yield tuple(asked)
-    return _outcome(results, values, environment)
+    return grid_of(NAME, results, environment, {}, "Combined") if values["make_combined"] else Outcome()
 
 
 _NO_GRID = {"grid_save": False, "return_grid": False}
-
-
-def _outcome(results: Results, values: Mapping[str, Any], environment: Environment) -> Outcome:
-    pictures = [picture for result in results for picture in result.pictures]
-    if not values["make_combined"] or len(pictures) < 2:
-        return Outcome()
-    if too_large(len(pictures), max(picture.width for picture in pictures), max(picture.height for picture in pictures)):
-        return Outcome(notes=(f"{NAME}: the combined image would be too large, so there is none.",))
-    sheet = image_grid([environment.open(picture) for picture in pictures], grid_rows(len(pictures), -1, 1))
-    return Outcome(composites=(composite(sheet, results, {"Script": NAME}, "Combined"),))
 
 
 SCRIPT = Script(

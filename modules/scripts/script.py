@@ -16,12 +16,13 @@ from typing import Any, Literal
 from PIL import Image
 
 from modules.domain.catalog import Catalog
-from modules.domain.errors import InvalidRequest
 from modules.domain.jobs import JobRequest
 from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
 from modules.domain.styles import Style
+from modules.imaging.grid import grid_rows, image_grid
 from modules.imaging.infotext import format_infotext, parse_infotext
+from modules.imaging.legend import too_large
 
 RANDOM_SEEDS = 4_294_967_294
 """Random seeds are drawn from 0 to just below this, as for a job without a script."""
@@ -118,10 +119,6 @@ class Outcome:
 Steps = Generator[Step, Results, Outcome]
 
 
-def _no_wildcards(name: str) -> Sequence[str]:
-    raise InvalidRequest(f"There is no wildcard __{name}__ here.")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """What a script may look at. `open` reads a saved picture, `open_input` a start picture by id, `keep` makes a start picture of one.
@@ -134,9 +131,9 @@ class Environment:
     open: Opener
     open_input: Callable[[str], Image.Image]
     keep: Callable[[Image.Image], str]
-    styles: tuple[Style, ...] = ()
-    wildcards: Callable[[str], Sequence[str]] = _no_wildcards
+    wildcards: Callable[[str], Sequence[str]]
     """The lines of a wildcard. Raises `InvalidRequest` where there is none."""
+    styles: tuple[Style, ...] = ()
 
     def random(self) -> random.Random:
         """The generator of the run's random numbers, always at its beginning."""
@@ -189,6 +186,17 @@ def composite(
     """A composite whose infotext is the first picture's with the fields `said` at its end. Needs one result with a picture."""
     first = next(result.pictures[0] for result in results if result.pictures)
     return Composite(image=image, infotext=with_fields(first.infotext, said), seed=first.seed, label=label, kind=kind)
+
+
+def grid_of(name: str, results: Sequence[Result], environment: Environment, said: Mapping[str, object], label: str = "Grid") -> Outcome:
+    """All single pictures on one near-square sheet; none of fewer than two, or with a note where it would be too large."""
+    pictures = [picture for result in results for picture in result.pictures]
+    if len(pictures) < 2:
+        return Outcome()
+    if too_large(len(pictures), max(picture.width for picture in pictures), max(picture.height for picture in pictures)):
+        return Outcome(notes=(f"{name}: the {label.lower()} picture would be too large, so there is none.",))
+    sheet = image_grid([environment.open(picture) for picture in pictures], grid_rows(len(pictures), -1, 1))
+    return Outcome(composites=(composite(sheet, results, {"Script": name, **said}, label),))
 
 
 def with_fields(infotext: str, said: Mapping[str, object]) -> str:

@@ -19,10 +19,6 @@ class WildcardFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def names(self) -> list[str]:
-        """Their names: the path below the folder without the ending, with `/` between folders."""
-        return sorted(self._files())
-
     def lines(self, pattern: str) -> Sequence[str]:
         """All lines of the files that a name or a pattern with `*` means, in any letter case; empty ones and `# comments` left out.
 
@@ -38,6 +34,7 @@ class WildcardFolder:
         return found
 
     def _files(self) -> dict[str, Path]:
+        """By name: the path below the folder without the ending, with `/` between folders."""
         if not self._folder.is_dir():
             return {}
         return {path.relative_to(self._folder).with_suffix("").as_posix(): path for path in self._folder.rglob("*.txt") if path.is_file()}

@@ -41,6 +41,7 @@ ENVIRONMENT = Environment(
     open=no_picture,
     open_input=no_picture,
     keep=no_picture,
+    wildcards=no_picture,
     styles=(Style(name="Ink", prompt="ink drawing of {prompt}"),),
 )
 

@@ -16,7 +16,8 @@ def test_names_patterns_and_comments(tmp_path: Path) -> None:
     (tmp_path / "beasts" / "tame.txt").write_text("dog", encoding="utf-8")
     (tmp_path / "notes.md").write_text("nothing", encoding="utf-8")
     folder = WildcardFolder(tmp_path)
-    assert folder.names() == ["beasts/Wild", "beasts/tame"]
+    with pytest.raises(InvalidRequest, match="There are: beasts/Wild, beasts/tame"):
+        folder.lines("notes")
     assert list(folder.lines("beasts/wild")) == ["fox", "wolf"]
     assert sorted(folder.lines("beasts/*")) == ["dog", "fox", "wolf"]
     (tmp_path / "beasts" / "tame.txt").write_text("cat", encoding="utf-8")

@@ -83,18 +83,14 @@ def main() -> None:
     folder = args.run or HERE / "runs" / args.preset
     wanted = (args.only,) if args.only else STAGES
     earlier = Earlier(config, args.start) if args.start else None
-    vae = fixed_vae(config, folder, earlier) if earlier else None
-    if "vae" in wanted:
-        vae = fixed_vae(config, folder)
+    vae = fixed_vae(config, folder, earlier)  # trained now, where it is not
     if "latents" in wanted:
-        build_cache(vae or fixed_vae(config, folder), config, folder / "latents")
+        build_cache(vae, config, folder / "latents")
     if "unet" in wanted:
-        cache = build_cache(vae or fixed_vae(config, folder), config, folder / "latents")
-        train_unet(config, cache, folder / "unet", earlier=earlier)
+        train_unet(config, build_cache(vae, config, folder / "latents"), folder / "unet", earlier=earlier)
     if "decoder" in wanted:
-        refine_decoder(config, fixed_vae(config, folder), folder / "decoder")
+        refine_decoder(config, vae, folder / "decoder")
     if "export" in wanted:
-        vae = fixed_vae(config, folder)
         refined = refined_vae(decoder_stage(config, vae, folder / "decoder"), vae, config)
         stage, _ = denoiser_stage(config, folder / "unet")
         export(config, refined, averaged_denoiser(stage, config), args.file)
