@@ -60,6 +60,8 @@ class CheckpointInfo:
     """None until the background hasher has read the file; the short hash is its first ten digits, as in A1111."""
     native_size: int | None = None
     """Side length in pixels that the model was trained at, where its config says so."""
+    suited_guidance: float | None = None
+    """The CFG scale that the model draws best with, where its config says so."""
 
     @property
     def stem(self) -> str:

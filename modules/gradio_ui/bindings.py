@@ -17,6 +17,7 @@ from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.requests import GenerationRequest, HiresPass, Refiner, Seed
 
 DEFAULT_SIZE = 512
+DEFAULT_GUIDANCE = 7.0
 
 
 class Form:
@@ -154,6 +155,17 @@ def matching_size(width: int, height: int, catalog: Catalog, checkpoint: str) ->
     except ModelNotFound:
         return width, height
     return side, side
+
+
+def matching_guidance(shown: float, catalog: Catalog, checkpoint: str) -> float:
+    """The CFG scale for a newly chosen checkpoint: the one that suits it if the form shows some checkpoint's, else what it shows."""
+    known = {info.suited_guidance for info in catalog.checkpoints if info.suited_guidance} | {DEFAULT_GUIDANCE}
+    if shown not in known:
+        return shown
+    try:
+        return catalog.checkpoint(checkpoint).suited_guidance or DEFAULT_GUIDANCE
+    except ModelNotFound:
+        return shown
 
 
 def number(values: Mapping[str, Any], name: str, label: str) -> float:

@@ -10,7 +10,8 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
-from modules.gradio_ui.bindings import DEFAULT_SIZE, Form, matching_size
+from modules.gradio_ui.bindings import Form, matching_guidance, matching_size
+from modules.gradio_ui.first_values import FirstValues
 from modules.gradio_ui.generation import fill_js, remember_form, restore_form
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.hires import checkpoint_choices, upscaler_choices
@@ -42,19 +43,22 @@ def build(context: AppContext) -> gr.Blocks:
             merger = merger_tab(context, notices, demo)
             train = train_tab(context, quick, notices, demo)
             forms = [txt2img.form, img2img.form, extras, merger.form, train]
-            tab = settings_tab(context, forms, quick, notices)
+            first = FirstValues(context, forms)
+            tab = settings_tab(context, forms, first, quick, notices)
         gr.HTML('<div class="footer"><span></span> <a hidden></a></div>', elem_id="footer", apply_default_css=False)
-        _wire_quicksettings(context, notices, quick, txt2img.form, tab)
+        _wire_quicksettings(context, notices, quick, txt2img.form, img2img.form, tab)
         _wire_merger(context, notices, quick, merger, tab)
         _wire_refresh(context, notices, quick, forms, refresh)
         for form in forms:
             restore_form(demo, form)
             remember_form(form)
-        _wire_load(context, notices, demo, quick, forms, tab)
+        _wire_load(context, notices, demo, quick, forms, first, tab)
     return demo
 
 
-def _wire_quicksettings(context: AppContext, notices: Notices, quick: Mapping[str, Any], form: Form, tab: SettingsTab) -> None:
+def _wire_quicksettings(
+    context: AppContext, notices: Notices, quick: Mapping[str, Any], txt2img: Form, img2img: Form, tab: SettingsTab
+) -> None:
     for key, control in quick.items():
         if isinstance(control, gr.Slider):
             listen = control.release
@@ -65,12 +69,13 @@ def _wire_quicksettings(context: AppContext, notices: Notices, quick: Mapping[st
 
         notices.on(listen, _storing(context, key), control, [tab.version, tab.controls[key]])
 
-    def resize(width: float, height: float, title: str) -> tuple[int, int]:
-        return matching_size(int(width), int(height), context.catalog.snapshot(), title)
+    def suit(title: str, width: float, height: float, *guidance: float) -> tuple[float, ...]:
+        catalog = context.catalog.snapshot()
+        return *matching_size(int(width), int(height), catalog, title), *(matching_guidance(each, catalog, title) for each in guidance)
 
-    sides = [form["width"], form["height"]]
+    suited = [txt2img["width"], txt2img["height"], txt2img["cfg_scale"], img2img["cfg_scale"]]
     checkpoint = quick["sd_model_checkpoint"]
-    checkpoint.input(resize, [*sides, checkpoint], sides, **QUIET)
+    checkpoint.input(suit, [checkpoint, *suited], suited, **QUIET)
 
 
 def _wire_merger(context: AppContext, notices: Notices, quick: Mapping[str, Any], merger: MergerTab, tab: SettingsTab) -> None:
@@ -137,15 +142,20 @@ def _offers(form: Form) -> list[tuple[Any, Callable[[Catalog], object]]]:
 
 
 def _wire_load(
-    context: AppContext, notices: Notices, demo: gr.Blocks, quick: Mapping[str, Any], forms: list[Form], tab: SettingsTab
+    context: AppContext,
+    notices: Notices,
+    demo: gr.Blocks,
+    quick: Mapping[str, Any],
+    forms: list[Form],
+    first: FirstValues,
+    tab: SettingsTab,
 ) -> None:
     """Blocks are built once, pages are opened often: each opening gets the settings, files and defaults of that moment."""
-    builtin = {elem_id: value for form in forms for elem_id, value in form.initial().items()}
     offers = [offer for form in forms for offer in _offers(form)]
 
     def fresh() -> Told:
         settings, catalog = context.settings.current, context.catalog.snapshot()
-        known = {**builtin, **_native_size(context), **context.defaults.values}
+        known = first.now()
         problems = (
             *context.settings.problems,
             *context.defaults.problems,
@@ -164,10 +174,3 @@ def _wire_load(
     )
     for form in forms:
         loaded.then(None, [defaults, *form.components], form.components, js=fill_js(form), **QUIET)
-
-
-def _native_size(context: AppContext) -> dict[str, int]:
-    """Width and height that suit the checkpoint in use, for a form that nobody has touched yet."""
-    title = context.settings.current.models.checkpoint
-    width, height = matching_size(DEFAULT_SIZE, DEFAULT_SIZE, context.catalog.snapshot(), title)
-    return {f"{tab}_{name}": side for tab in ("txt2img", "img2img", "train") for name, side in (("width", width), ("height", height))}

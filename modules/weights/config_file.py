@@ -42,6 +42,12 @@ def pixels(latent_side: Any, levels: Any) -> int | None:
     return size if 16 <= size <= 8192 else None
 
 
+def suited_guidance(config: Mapping[str, Any]) -> float | None:
+    """The CFG scale in the config's `suits`, this program's own addition; None unless it is one that the page can show."""
+    value = lookup(config, "suits.cfg_scale")
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 30 else None
+
+
 def _read_json(path: Path) -> Any:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from modules.domain.catalog import Catalog, CheckpointInfo, SamplerInfo, ScheduleInfo, VaeInfo
 from modules.domain.errors import ModelLoadError
@@ -28,6 +28,13 @@ from modules.weights.scan_upscalers import upscaler_rows
 CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt")
 VAE_SUFFIXES = (".safetensors", ".ckpt", ".pt")
 BACKGROUND_NICENESS = 10
+
+
+class _Config(NamedTuple):
+    """What the page wants to know of a checkpoint's config; each None where it does not say."""
+
+    native_size: int | None = None
+    suited_guidance: float | None = None
 
 
 _Hashed = CheckpointInfo | VaeInfo | LoraInfo | EmbeddingInfo
@@ -47,7 +54,7 @@ class ModelCatalog:
         self._refreshing = threading.Lock()
         self._snapshot: Catalog | None = None
         self._networks = NetworkFolders(paths.loras, (paths.embeddings, *paths.more_embeddings))
-        self._native_sizes: dict[tuple[str, int], int | None] = {}
+        self._configs: dict[tuple[str, int], _Config] = {}
         self._listeners: list[Callable[[Catalog], None]] = []
         self._work = threading.Event()
         self._stopped = threading.Event()
@@ -118,6 +125,7 @@ class ModelCatalog:
 
     def _checkpoint(self, found: FoundFile, known: dict[tuple[str, int, int], str]) -> CheckpointInfo:
         suffix = Path(found.name).suffix.lower().lstrip(".")
+        config = self._config(found)
         return CheckpointInfo(
             name=found.name,
             path=found.path,
@@ -125,19 +133,20 @@ class ModelCatalog:
             size=found.size,
             modified=found.mtime_ns / 1e9,
             sha256=known.get((found.path, found.size, found.mtime_ns)),
-            native_size=self._native_size(found),
+            native_size=config.native_size,
+            suited_guidance=config.suited_guidance,
         )
 
-    def _native_size(self, found: FoundFile) -> int | None:
+    def _config(self, found: FoundFile) -> _Config:
         path = Path(found.path)
         source = path / "unet" / "config.json" if found.is_folder else path.with_suffix(".yaml")
         try:
             key = (str(source), source.stat().st_mtime_ns)
         except OSError:
-            return None
-        if key not in self._native_sizes:
-            self._native_sizes[key] = _read_native_size(source, found.is_folder)
-        return self._native_sizes[key]
+            return _Config()
+        if key not in self._configs:
+            self._configs[key] = _read_config(source, found.is_folder)
+        return self._configs[key]
 
     def _hash_in_background(self) -> None:
         if sys.platform == "linux":
@@ -205,15 +214,15 @@ def _vae(found: FoundFile, known: dict[tuple[str, int, int], str]) -> VaeInfo:
     return VaeInfo(name=found.name, path=found.path, size=found.size, modified=found.mtime_ns / 1e9, sha256=digest)
 
 
-def _read_native_size(source: Path, is_folder: bool) -> int | None:
+def _read_config(source: Path, is_folder: bool) -> _Config:
     try:
+        config = config_file.read_config(source)
         if not is_folder:
-            return config_file.native_size(config_file.read_config(source))
-        latent = config_file.read_config(source).get("sample_size")
+            return _Config(config_file.native_size(config), config_file.suited_guidance(config))
         levels = config_file.read_config(source.parent.parent / "vae" / "config.json").get("block_out_channels")
     except (OSError, DamagedFileError):
-        return None  # loading it says what is wrong with the file
-    return config_file.pixels(latent, levels)
+        return _Config()  # loading it says what is wrong with the file
+    return _Config(config_file.pixels(config.get("sample_size"), levels))
 
 
 def _identity(row: _Hashed) -> tuple[str, int, float]:

@@ -7,13 +7,13 @@ import pytest
 from modules.bootstrap import sampler_infos, schedule_infos
 from modules.domain.catalog import Catalog, CheckpointInfo
 from modules.domain.errors import InvalidRequest
-from modules.gradio_ui.bindings import matching_size, to_request
+from modules.gradio_ui.bindings import matching_guidance, matching_size, to_request
 from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
 from modules.settings.schema import Page, Settings
 
 CATALOG = Catalog(
     checkpoints=(
-        CheckpointInfo(name="starter.safetensors", path="/m/starter.safetensors", format="safetensors", sha256="ab" * 32, native_size=64),
+        CheckpointInfo(name="starter.safetensors", path="/m/starter.safetensors", format="safetensors", sha256="ab" * 32, native_size=64, suited_guidance=4.5),
         CheckpointInfo(name="sub/sd15.safetensors", path="/m/sub/sd15.safetensors", format="safetensors", sha256="cd" * 32),
     ),
     samplers=sampler_infos(),
@@ -121,7 +121,11 @@ def test_pasted_options_become_overrides_and_back() -> None:
         parse_overrides(["Nonsense: 1"])
 
 
-def test_a_new_checkpoint_brings_its_size_unless_the_user_chose_one() -> None:
+def test_a_new_checkpoint_brings_its_size_and_guidance_unless_the_user_chose_others() -> None:
     assert matching_size(512, 512, CATALOG, "starter.safetensors") == (64, 64)
     assert matching_size(64, 64, CATALOG, "sub/sd15.safetensors") == (512, 512)
     assert matching_size(512, 768, CATALOG, "starter.safetensors") == (512, 768)
+    assert matching_guidance(7, CATALOG, "starter.safetensors") == 4.5
+    assert matching_guidance(4.5, CATALOG, "sub/sd15.safetensors") == 7
+    assert matching_guidance(6, CATALOG, "starter.safetensors") == 6
+    assert matching_guidance(7, CATALOG, "gone.safetensors") == 7

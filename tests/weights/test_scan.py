@@ -114,6 +114,24 @@ def test_native_size_comes_from_the_config_beside_the_file(paths: Paths, text: s
     assert catalog_of(paths).snapshot().checkpoints[0].native_size == size
 
 
+@pytest.mark.parametrize(
+    ("text", "guidance"),
+    [
+        ("suits: {cfg_scale: 5}", 5.0),
+        ("suits: {cfg_scale: 3.5}\nmodel: {}", 3.5),
+        ("suits: {cfg_scale: true}", None),
+        ("suits: {cfg_scale: .inf}", None),
+        ("suits: {cfg_scale: 'much'}", None),
+        ("suits: 5", None),
+        ("model: {}", None),
+    ],
+)
+def test_suited_guidance_comes_from_the_config_beside_the_file(paths: Paths, text: str, guidance: float | None) -> None:
+    write(paths.checkpoints[0] / "m.safetensors")
+    write(paths.checkpoints[0] / "m.yaml", text.encode())
+    assert catalog_of(paths).snapshot().checkpoints[0].suited_guidance == guidance
+
+
 def test_hashes_arrive_in_the_background_and_are_remembered(paths: Paths) -> None:
     content = b"some weights" * 1000
     write(paths.checkpoints[0] / "m.safetensors", content)

@@ -58,6 +58,7 @@ class VaeConfig:
     decoder_minutes: float = 0.0
     decoder_batch: int = 4
     decoder_lr: float = 1e-3
+    decoder_psnr: float = 0.0  # weight of a decibel in its loss
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class UnetConfig:
     lr: float = 1e-3
     ema: float = 0.99
     prediction: str = "v"
+    guidance: float = 5.0  # CFG scale that a page should show for the finished checkpoint
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ SCENES128 = replace(
 STYLES128 = replace(
     SCENES128,
     data=replace(SCENES128.data, styled=0.1, shapes=((128, 192), (192, 128), (160, 160)), shaped=0.15),
-    vae=replace(CPU128.vae, whole_after=0.0, lr=1.5e-3, kl=2e-6, ema=0.998),
+    vae=replace(CPU128.vae, whole_after=0.0, lr=1.5e-3, kl=2e-6, ema=0.998, decoder_steps=13000, decoder_lr=1.5e-3, decoder_psnr=0.01),
     unet=replace(SCENES128.unet, text_earlier="scenes"),
 )
 

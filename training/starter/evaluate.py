@@ -218,7 +218,10 @@ def share(hits: Iterable[bool]) -> float:
 def evaluate(nets: Networks, config: StarterConfig, out: Path, judge: Judge, exam: Examination) -> Measured:
     """Draw and measure; the sheets show what was drawn for each question."""
     on = Examiner(nets, config, judge, exam)
-    measured: Measured = {"vae_psnr_db": round(held_out_psnr(nets.vae, config), 2)}
+    measured: Measured = {
+        "vae_psnr_db": round(held_out_psnr(nets.vae, config, on.known), 2),
+        "vae_psnr_db_every_name": round(held_out_psnr(nets.vae, config), 2),
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     groups: list[np.ndarray] = []
     for question in (names, grounds, two_objects, counted, edits, styles):

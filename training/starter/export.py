@@ -115,7 +115,7 @@ def ldm_config(config: StarterConfig) -> dict[str, object]:
         },
         "cond_stage_config": {"target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder", "params": text},
     }
-    return {"model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": params}}
+    return {"model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": params}, "suits": {"cfg_scale": u.guidance}}
 
 
 def export(config: StarterConfig, vae: AutoencoderKL, model: Denoiser, path: Path) -> None:

@@ -147,13 +147,13 @@ def _corner(rng: np.random.Generator, data: DataConfig, centre: float, side: int
     return min(max(start, 0), side - width)
 
 
-def batch(rng: np.random.Generator, sprites: Sprites, count: int, crop: int | None = None) -> np.ndarray:
-    """Return (count, 3, crop, crop) float32 pictures in -1..1; whole pictures when `crop` is None."""
+def batch(rng: np.random.Generator, sprites: Sprites, count: int, crop: int | None = None, names: list[int] | None = None) -> np.ndarray:
+    """Return (count, 3, crop, crop) float32 pictures in -1..1: whole ones when `crop` is None, of every name when `names` is None."""
     size = sprites.data.size
     side = size if crop is None else crop
     out = np.empty((count, side, side, 3), dtype=np.uint8)
     for i in range(count):
-        picture = compose(rng, sprites, draw_composition(rng, sprites.data))
+        picture = compose(rng, sprites, draw_composition(rng, sprites.data, names))
         top, left = (int(rng.integers(0, size - side + 1)) for _ in range(2))
         out[i] = picture[top : top + side, left : left + side]
     return out.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1.0

@@ -16,6 +16,7 @@ from training.starter.config import StarterConfig
 from training.starter.latents import SCALE_FACTOR, rescale
 from training.starter.models import build_vae, parameters
 from training.starter.precision import FULL, Precision, precision_of
+from training.starter.scenes import taught
 from training.starter.state import Stage
 
 HELD_OUT_SEED = 7_000_001  # compositions of this seed are never trained on
@@ -44,17 +45,25 @@ def vae_loss(vae: AutoencoderKL, x: torch.Tensor, noise: torch.Tensor, kl: float
     return picture_loss(y.float(), x, edge) + kl * posterior.kl().mean()
 
 
+def psnr(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return how like each of the pictures (b, 3, n, n) in -1..1 its counterpart is, in dB; at most 100."""
+    error = ((y - x) / 2).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
+    return -10 * error.log10()
+
+
 @torch.no_grad()
-def held_out_psnr(vae: AutoencoderKL, config: StarterConfig) -> float:
-    """Return the mean PSNR, in dB, of whole held-out pictures after a round trip through the latent mean."""
+def held_out_psnr(vae: AutoencoderKL, config: StarterConfig, names: list[int] | None = None) -> float:
+    """Return the mean PSNR, in dB, of whole held-out pictures after a round trip through the latent mean.
+
+    They show `names`, or every name when None, also those that the denoiser isn't taught.
+    """
     sprites = pictures.Sprites(config.data)
-    x = torch.from_numpy(pictures.batch(np.random.default_rng(HELD_OUT_SEED), sprites, config.held_out))
+    x = torch.from_numpy(pictures.batch(np.random.default_rng(HELD_OUT_SEED), sprites, config.held_out, names=names))
     device = next(vae.parameters()).device
     values: list[float] = []
     for part in x.split(16):
         y = vae.decode(vae.encode(part.to(device)).latent_dist.mean).sample.clamp(-1, 1).cpu()
-        error = ((y - part) / 2).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
-        values += (-10 * error.log10()).tolist()
+        values += psnr(y, part).tolist()
     return float(np.mean(values))
 
 
@@ -152,23 +161,27 @@ def refine_decoder(config: StarterConfig, vae: AutoencoderKL, folder: Path, stop
     """Train the decoder further on whole pictures, with the encoder and so the latents as they are.
 
     It needs nothing of the denoiser and changes nothing that the denoiser learns from, so on a machine with cores to
-    spare the two may run at the same time.  Returns a network with the averaged weights.
+    spare the two may run at the same time.  It sees the names that the denoiser is taught, and no others.  Returns a
+    network with the averaged weights.
     """
     v = config.vae
     vae = vae.to(config.device)
     stage = decoder_stage(config, vae, folder)
+    names = taught(config.data)
     sprites, precision = pictures.Sprites(config.data), precision_of(config)
 
     def loss_of(stage: Stage) -> torch.Tensor:
-        x = torch.from_numpy(pictures.batch(stage.rng, sprites, v.decoder_batch)).to(config.device)
+        x = torch.from_numpy(pictures.batch(stage.rng, sprites, v.decoder_batch, names=names)).to(config.device)
         with torch.no_grad(), precision():
             z = vae.encode(x).latent_dist.mean
         with precision():
-            y = vae.decode(z.float()).sample
-        return picture_loss(y.float(), x, v.edge)
+            y = vae.decode(z.float()).sample.float()
+        return picture_loss(y, x, v.edge) - v.decoder_psnr * psnr(y, x).mean()
 
     def on_save(stage: Stage) -> None:
-        print(f"decoder: held out {held_out_psnr(refined_vae(stage, vae, config), config):.2f} dB", flush=True)
+        refined = refined_vae(stage, vae, config)
+        measured = [held_out_psnr(refined, config, some) for some in (names, None)]
+        print(f"decoder: held out {measured[0]:.2f} dB of the names taught, {measured[1]:.2f} dB of all", flush=True)
 
     stage.run(loss_of, on_save, stop_after)
     return refined_vae(stage, vae, config)

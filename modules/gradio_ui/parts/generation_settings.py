@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from modules.domain.catalog import Catalog
-from modules.gradio_ui.bindings import DEFAULT_SIZE, Form
+from modules.gradio_ui.bindings import DEFAULT_GUIDANCE, DEFAULT_SIZE, Form
 from modules.gradio_ui.parts.hires import hires_controls
 from modules.gradio_ui.parts.prompt_box import tool_button
 from modules.gradio_ui.parts.refiner import refiner_controls
@@ -82,7 +82,9 @@ def batch_column(form: Form) -> None:
 
 def cfg_scale(form: Form) -> None:
     """CFG Scale."""
-    form.add("cfg_scale", gr.Slider(1, 30, 7.0, step=0.5, label="CFG Scale", elem_id=form.elem_id("cfg_scale"), interactive=True))
+    form.add(
+        "cfg_scale", gr.Slider(1, 30, DEFAULT_GUIDANCE, step=0.5, label="CFG Scale", elem_id=form.elem_id("cfg_scale"), interactive=True)
+    )
 
 
 def override_list(form: Form) -> None:

@@ -12,6 +12,7 @@ import gradio as gr
 from modules.context import AppContext
 from modules.domain.catalog import Catalog
 from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.first_values import FirstValues
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.quicksettings import choices_of, displayed, setting_control
 from modules.settings.schema import SettingRow, Settings, row_by_key, rows
@@ -25,7 +26,7 @@ class SettingsTab:
     version: gr.Number
 
 
-def settings_tab(context: AppContext, forms: list[Form], quick: Mapping[str, Any], notices: Notices) -> SettingsTab:
+def settings_tab(context: AppContext, forms: list[Form], first: FirstValues, quick: Mapping[str, Any], notices: Notices) -> SettingsTab:
     """Lay out the tab inside the current Gradio context and wire it to the store."""
     settings, catalog = context.settings.current, context.catalog.snapshot()
     controls: dict[str, Any] = {}
@@ -41,7 +42,7 @@ def settings_tab(context: AppContext, forms: list[Form], quick: Mapping[str, Any
             visible = [row for row in rows() if not row.control.host]
             for section, group in groupby(visible, key=lambda row: row.section):
                 _section(section, list(group), settings, catalog, controls)
-            _defaults_page(context, forms, notices)
+            _defaults_page(context, forms, first, notices)
             _actions_page(context, notices)
     search.change(None, search, None, js="(text) => webui.searchSettings(text)", **QUIET)
     _wire_apply(context, controls, quick, notices, version, apply, result)
@@ -109,13 +110,12 @@ def quick_updates(context: AppContext, quick: Mapping[str, Any]) -> list[Any]:
     return [control_update(key, settings, catalog, visible=key in settings.page.quicksettings) for key in quick]
 
 
-def _defaults_page(context: AppContext, forms: list[Form], notices: Notices) -> None:
+def _defaults_page(context: AppContext, forms: list[Form], first: FirstValues, notices: Notices) -> None:
     components = [component for form in forms for component in form.components]
     ids = [elem_id for form in forms for elem_id in form.elem_ids]
-    builtin = {elem_id: value for form in forms for elem_id, value in form.initial().items()}
 
     def changes(*values: Any) -> str:
-        known = {**builtin, **context.defaults.values}
+        known = first.now()
         differing = [
             (elem_id, known.get(elem_id), value) for elem_id, value in zip(ids, values, strict=True) if not _same(known.get(elem_id), value)
         ]
@@ -125,6 +125,7 @@ def _defaults_page(context: AppContext, forms: list[Form], notices: Notices) -> 
         return "\n".join(["| control | default | form |", "|---|---|---|", *lines])
 
     def save(*values: Any) -> list[str]:
+        builtin = first.builtin()
         saved = {elem_id: value for elem_id, value in zip(ids, values, strict=True) if not _same(builtin.get(elem_id), value)}
         context.defaults.save(saved)
         return [f"The form as it is now is the default: {len(saved)} controls differ from the built-in defaults."]
@@ -134,7 +135,7 @@ def _defaults_page(context: AppContext, forms: list[Form], notices: Notices) -> 
         return ["The built-in defaults are back. Reset the form to see them."]
 
     def reset() -> list[Any]:
-        known = {**builtin, **context.defaults.values}
+        known = first.now()
         return [known[elem_id] for elem_id in ids]
 
     with gr.Tab("Defaults", id="defaults", elem_id="settings_defaults"):
