@@ -62,6 +62,8 @@ class CheckpointInfo:
     """Side length in pixels that the model was trained at, where its config says so."""
     suited_guidance: float | None = None
     """The CFG scale that the model draws best with, where its config says so."""
+    taught_words: tuple[str, ...] = ()
+    """Words that the model knows, where its config says so."""
 
     @property
     def stem(self) -> str:

@@ -6,6 +6,7 @@ import gradio as gr
 from fastapi import FastAPI, Request
 
 from modules.context import AppContext
+from modules.gradio_ui.completion_routes import completion_routes
 from modules.gradio_ui.input_routes import input_routes
 from modules.gradio_ui.network_routes import network_routes
 from modules.gradio_ui.routes import STATIC, page_routes
@@ -26,6 +27,7 @@ def mount_page(app: FastAPI, demo: gr.Blocks, context: AppContext, theme: str | 
     app.include_router(page_routes(context, theme))
     app.include_router(run_routes(context))
     app.include_router(network_routes(context))
+    app.include_router(completion_routes(context))
     app.include_router(input_routes(context))
     gr.mount_gradio_app(
         app,

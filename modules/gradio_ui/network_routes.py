@@ -73,26 +73,31 @@ def _rows(catalog: Catalog, kind: str) -> Sequence[Row]:
 
 
 def _cards(kind: str, rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    often = Counter(_label(row).casefold() for row in rows)
     beside = {folder: _names_in(folder) for folder in {Path(row.path).parent for row in rows}}
-    for row in rows:
+    for row, insert in inserts(rows):
         path = Path(row.path)
         has_preview = preview_path(path, beside[path.parent]) is not None
         yield {
             "name": row.name,
-            "label": _label(row),
-            "insert": _insert(row, unique=often[_label(row).casefold()] == 1),
+            "label": label(row),
+            "insert": insert,
             "detail": _detail(row),
             "preview": f"internal/networks/{kind}/preview?name={quote(row.name)}&at={row.modified:.0f}" if has_preview else None,
         }
 
 
-def _label(row: Row) -> str:
+def inserts(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+    """Each row with what a prompt says for it; empty where no prompt can name the file."""
+    often = Counter(label(row).casefold() for row in rows)
+    yield from ((row, _insert(row, unique=often[label(row).casefold()] == 1)) for row in rows)
+
+
+def label(row: Row) -> str:
+    """What people call it: a LoRA's file name without its ending, an embedding's word."""
     return row.stem if isinstance(row, LoraInfo) else row.word
 
 
 def _insert(row: Row, *, unique: bool) -> str:
-    """What a click puts into the prompt; empty where no prompt can name the file."""
     if isinstance(row, EmbeddingInfo):
         return row.word
     name = row.stem if unique else row.name.rsplit(".", 1)[0]

@@ -32,7 +32,7 @@ from modules.settings.schema import SettingRow, rows
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
     *("core.js", "hints.js", "form.js", "runs.js", "output.js", "viewer.js"),
-    *("keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js"),
+    *("completion.js", "keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js"),
     *("merger.js", "train.js"),
 )
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -74,6 +74,7 @@ def _page_files(router: APIRouter, context: AppContext, theme: str | None) -> No
             "theme": theme or page.theme.casefold(),
             "emphasisStep": page.emphasis_step,
             "networkStep": page.network_step,
+            "completeWords": page.complete_words,
             "send": {"prompt": page.send_prompt, "seed": page.send_seed, "size": page.send_size},
             "version": context.version,
             "settings": [_setting_json(row) for row in rows() if not row.control.host],

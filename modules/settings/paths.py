@@ -49,6 +49,11 @@ class Paths:
         return self.data / "wildcards"
 
     @property
+    def tags(self) -> Path:
+        """Lists of words that are offered while a prompt is typed."""
+        return self.data / "tags"
+
+    @property
     def defaults_file(self) -> Path:
         """What the Defaults page saved: the form's own defaults."""
         return self.data / "ui-defaults.yaml"

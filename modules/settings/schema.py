@@ -298,6 +298,13 @@ class Page:
     network_step: float = setting(
         0.05, "keyedit_precision_extra", "Step of Ctrl+Up/Down in <network:weight>", low=0.01, high=0.2, step=0.01
     )
+    complete_words: bool = setting(
+        True,
+        "tac_active",
+        "Offer words while a prompt is typed",
+        "Networks after <, wildcards after __, embeddings, the words a checkpoint was taught, and tags from the folder tags.",
+    )
+    tag_spaces: bool = setting(True, "tac_replaceUnderscores", "Write tags with spaces in place of underscores")
     keep_checkpoint_on_paste: bool = setting(True, "disable_weights_auto_swap", "Disregard checkpoint information from pasted infotext")
     send_prompt: bool = setting(True, "send_prompt", "Send the prompt along when sending a picture to img2img or inpaint")
     send_seed: bool = setting(True, "send_seed", "Send the seed along when sending a picture to img2img or inpaint")

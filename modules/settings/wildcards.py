@@ -33,6 +33,10 @@ class WildcardFolder:
             raise InvalidRequest(f"The wildcard __{pattern[:60]}__ {state}: put wildcards/{pattern[:60]}.txt there. There are: {known}.")
         return found
 
+    def names(self) -> list[str]:
+        """What can stand between the underscores: every file's path below the folder without its ending, sorted."""
+        return sorted(self._files())
+
     def _files(self) -> dict[str, Path]:
         """By name: the path below the folder without the ending, with `/` between folders."""
         if not self._folder.is_dir():

@@ -48,6 +48,14 @@ def suited_guidance(config: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 30 else None
 
 
+def taught_words(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words in the config's `suits`: at most 10,000 texts of at most 200 characters, others are left out."""
+    words = lookup(config, "suits.words")
+    if not isinstance(words, list):
+        return ()
+    return tuple(word for word in cast("list[Any]", words)[:10_000] if isinstance(word, str) and 0 < len(word) <= 200)
+
+
 def _read_json(path: Path) -> Any:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)

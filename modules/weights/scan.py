@@ -31,10 +31,11 @@ BACKGROUND_NICENESS = 10
 
 
 class _Config(NamedTuple):
-    """What the page wants to know of a checkpoint's config; each None where it does not say."""
+    """What the page wants to know of a checkpoint's config; each None or empty where it does not say."""
 
     native_size: int | None = None
     suited_guidance: float | None = None
+    taught_words: tuple[str, ...] = ()
 
 
 _Hashed = CheckpointInfo | VaeInfo | LoraInfo | EmbeddingInfo
@@ -135,6 +136,7 @@ class ModelCatalog:
             sha256=known.get((found.path, found.size, found.mtime_ns)),
             native_size=config.native_size,
             suited_guidance=config.suited_guidance,
+            taught_words=config.taught_words,
         )
 
     def _config(self, found: FoundFile) -> _Config:
@@ -218,7 +220,7 @@ def _read_config(source: Path, is_folder: bool) -> _Config:
     try:
         config = config_file.read_config(source)
         if not is_folder:
-            return _Config(config_file.native_size(config), config_file.suited_guidance(config))
+            return _Config(config_file.native_size(config), config_file.suited_guidance(config), config_file.taught_words(config))
         levels = config_file.read_config(source.parent.parent / "vae" / "config.json").get("block_out_channels")
     except (OSError, DamagedFileError):
         return _Config()  # loading it says what is wrong with the file

@@ -13,7 +13,14 @@ from modules.settings.schema import Page, Settings
 
 CATALOG = Catalog(
     checkpoints=(
-        CheckpointInfo(name="starter.safetensors", path="/m/starter.safetensors", format="safetensors", sha256="ab" * 32, native_size=64, suited_guidance=4.5),
+        CheckpointInfo(
+            name="starter.safetensors",
+            path="/m/starter.safetensors",
+            format="safetensors",
+            sha256="ab" * 32,
+            native_size=64,
+            suited_guidance=4.5,
+        ),
         CheckpointInfo(name="sub/sd15.safetensors", path="/m/sub/sd15.safetensors", format="safetensors", sha256="cd" * 32),
     ),
     samplers=sampler_infos(),

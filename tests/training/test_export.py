@@ -87,7 +87,10 @@ def test_file_says_what_it_is(tmp_path: Path) -> None:
         assert file.metadata()["modelspec.license"] == "Apache-2.0"
         assert "Open Font License" in file.metadata()["training_data"]
         assert file.get_slice(f"{TEXT_PREFIX}embeddings.token_embedding.weight").get_shape() == [49408, 32]
-    params = yaml.safe_load(path.with_suffix(".yaml").read_text("utf-8"))["model"]["params"]
+    config = yaml.safe_load(path.with_suffix(".yaml").read_text("utf-8"))
+    assert config["suits"]["cfg_scale"] == TINY.unet.guidance
+    assert {"cat", "sky blue background", "in the snow", "sepia"} <= set(config["suits"]["words"])
+    params = config["model"]["params"]
     assert params["parameterization"] == "v"
     assert params["unet_config"]["params"]["num_heads"] == TINY.unet.heads
     assert params["unet_config"]["params"]["attention_resolutions"] == [1]

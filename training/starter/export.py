@@ -13,7 +13,10 @@ from training.starter.config import StarterConfig
 from training.starter.latents import SCALE_FACTOR
 from training.starter.ldm_keys import Weights, text_to_ldm, unet_to_ldm, vae_to_ldm
 from training.starter.models import POSITIONS, VOCABULARY
+from training.starter.names import LANDSCAPES
 from training.starter.noise_schedule import LINEAR_END, LINEAR_START, TIMESTEPS, alphas_cumprod
+from training.starter.scenes import COLOUR_LIST, NAME_LIST, taught
+from training.starter.styles import STYLES
 from training.starter.tokens import SmallVocabulary
 from training.starter.train_unet import Denoiser
 
@@ -55,6 +58,13 @@ def _multiples(channels: tuple[int, ...]) -> list[int]:
     if any(c % channels[0] for c in channels):
         raise ValueError(f"{channels} are not multiples of the first")
     return [c // channels[0] for c in channels]
+
+
+def words(config: StarterConfig) -> list[str]:
+    """Return what a prompt can ask for: objects, backgrounds, and styles where they were taught."""
+    objects = [NAME_LIST[index] for index in taught(config.data)]
+    grounds = [f"{colour} background" for colour in COLOUR_LIST] + [said.strip() for said in LANDSCAPES.values()]
+    return [*objects, *grounds, *(STYLES if config.data.styled else ())]
 
 
 def ldm_config(config: StarterConfig) -> dict[str, object]:
@@ -115,7 +125,10 @@ def ldm_config(config: StarterConfig) -> dict[str, object]:
         },
         "cond_stage_config": {"target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder", "params": text},
     }
-    return {"model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": params}, "suits": {"cfg_scale": u.guidance}}
+    return {
+        "model": {"target": "ldm.models.diffusion.ddpm.LatentDiffusion", "params": params},
+        "suits": {"cfg_scale": u.guidance, "words": words(config)},
+    }
 
 
 def export(config: StarterConfig, vae: AutoencoderKL, model: Denoiser, path: Path) -> None:
