@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-PIXELS = 32  # along the shorter side of pixel art
+PIXELS = 16  # along the shorter side of pixel art; at the native size each is one latent, and the autoencoder could not draw smaller ones
 SHADES = 8  # that each of its three colours has
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])  # the usual matrix, rows of r, g, b
 

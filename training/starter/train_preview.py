@@ -23,7 +23,7 @@ from training.starter.precision import precision_of
 from training.starter.sampling import Networks, encoded, read_checkpoint
 from training.starter.scenes import draw_composition, taught
 from training.starter.state import Stage
-from training.starter.train_vae import picture_loss
+from training.starter.train_vae import picture_loss, psnr
 
 FILE = REPO / "models" / "VAE-approx" / "starter_decoder.safetensors"
 BLOCKS = (3, 3, 3, 1)
@@ -69,6 +69,7 @@ def train_preview(config: StarterConfig, training: PreviewTraining, nets: Networ
         minutes=training.minutes,
         seed=config.seed + 14,
         log_every=config.log_every,
+        muon=True,
     )
     stage.resume()
     precision = precision_of(config)
@@ -93,13 +94,14 @@ def measured(decoder: DecoderTiny, nets: Networks, config: StarterConfig, count:
     """Return the mean PSNR, in dB, of its pictures beside the autoencoder's, for compositions that it never saw."""
     latents = lesson(np.random.default_rng([config.seed, HELD_OUT]), config, nets, pictures.Sprites(config.data), count)
     wanted = torch.cat([nets.vae.decode(part / SCALE_FACTOR).sample for part in latents.split(8)]).clamp(-1, 1)
-    error = ((decoder(latents).clamp(-1, 1) - wanted) / 2).square().mean(dim=(1, 2, 3)).clamp_min(1e-10)
-    return {"beside_autoencoder_db": round(float((-10 * error.log10()).mean()), 2), "pictures": count}
+    likeness = psnr(decoder(latents).clamp(-1, 1), wanted).mean()
+    return {"beside_autoencoder_db": round(float(likeness), 2), "pictures": count}
 
 
 def main() -> None:
     """Train, measure, write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="styles128", help="the checkpoint's own")
     parser.add_argument("--run", type=Path, default=HERE / "runs" / "preview", help="folder of the run")
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_FILE, help="the checkpoint whose latents it shows")
     parser.add_argument("--file", type=Path, default=FILE, help="where the decoder goes")
@@ -107,7 +109,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    config = PRESETS["cpu128"]
+    config = PRESETS[args.preset]
     nets = read_checkpoint(config, args.checkpoint)
     decoder = train_preview(config, PreviewTraining(minutes=args.minutes), nets, args.run)
     print(json.dumps(measured(decoder, nets, config)))
