@@ -21,6 +21,7 @@ from modules.runs.store import RunStore
 from modules.sampling.registry import SAMPLERS, SCHEDULES
 from modules.settings.defaults import FormDefaults
 from modules.settings.paths import Paths
+from modules.settings.presets import FormPresets
 from modules.settings.store import SettingsStore
 from modules.settings.styles import StyleStore
 from modules.settings.wildcards import WildcardFolder
@@ -109,6 +110,7 @@ def build(flags: Flags, paths: Paths) -> tuple[AppContext, Services]:
     context = AppContext(
         settings=settings,
         defaults=FormDefaults(paths.defaults_file),
+        presets=FormPresets(paths.presets_file),
         styles=styles,
         catalog=catalog,
         queue=queue,

@@ -11,6 +11,7 @@ from modules.jobs.queue import JobQueue
 from modules.runs.runs import Runs
 from modules.settings.defaults import FormDefaults
 from modules.settings.paths import Paths
+from modules.settings.presets import FormPresets
 from modules.settings.store import SettingsStore
 from modules.settings.styles import StyleStore
 
@@ -19,6 +20,7 @@ from modules.settings.styles import StyleStore
 class AppContext:
     settings: SettingsStore
     defaults: FormDefaults
+    presets: FormPresets
     styles: StyleStore
     catalog: CatalogSource
     queue: JobQueue

@@ -66,6 +66,12 @@ class Form:
         return {name: data[component] for name, component in self._components.items()}
 
 
+def shown_value(name: str, value: Any) -> Any:
+    """What sets the control `name` of a form to `value`."""
+    # The one control that is hidden while it is empty, and lists only what it holds.
+    return gr.Dropdown(value=value, choices=value, visible=bool(value)) if name == "override_settings" else value
+
+
 def to_request(
     values: Mapping[str, Any],
     catalog: Catalog,

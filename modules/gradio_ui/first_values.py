@@ -26,3 +26,8 @@ class FirstValues:
     def now(self) -> dict[str, Any]:
         """The user's own defaults, and the program's where there is none."""
         return {**self.builtin(), **self._context.defaults.values}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of a control are alike; True and 1 are not."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)

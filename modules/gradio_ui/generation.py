@@ -16,7 +16,7 @@ from modules.context import AppContext
 from modules.domain.errors import InvalidRequest, QueueFull
 from modules.domain.jobs import Job, JobRequest, click_keys
 from modules.domain.requests import GenerationRequest
-from modules.gradio_ui.bindings import Form, to_request
+from modules.gradio_ui.bindings import Form, shown_value, to_request
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.generation_settings import SettingsColumn
 from modules.gradio_ui.parts.pasted_report import shown_report
@@ -172,9 +172,7 @@ def wire_small_tools(form: Form, box: PromptBox, column: SettingsColumn) -> None
 
 
 def _update(name: str, values: Mapping[str, Any]) -> Any:
-    if name == "override_settings" and name in values:
-        return gr.Dropdown(value=values[name], choices=values[name], visible=bool(values[name]))
-    return values[name] if name in values else gr.skip()
+    return shown_value(name, values[name]) if name in values else gr.skip()
 
 
 def _last_infotext(context: AppContext) -> str:

@@ -159,6 +159,7 @@ def _wire_load(
         problems = (
             *context.settings.problems,
             *context.defaults.problems,
+            *context.presets.problems,
             *context.queue.problems,
             *context.runs.problems,
             *context.gallery.problems,

@@ -59,6 +59,11 @@ class Paths:
         return self.data / "ui-defaults.yaml"
 
     @property
+    def presets_file(self) -> Path:
+        """The user's presets: forms under names."""
+        return self.data / "presets.yaml"
+
+    @property
     def training(self) -> Path:
         """What trainings have learnt so far, a folder each."""
         return self.outputs / "training"

@@ -48,7 +48,7 @@ def test_a_prompt_gives_a_picture_on_the_page_and_on_disk(page: Page, webui: Web
     assert picture.size == (64, 64)
     text = picture.info["parameters"]
     assert text.startswith(
-        "a red apple\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1234, Size: 64x64, Model hash: "
+        "a red apple\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 1234, Size: 64x64, Model hash: "
     )
     expect(page.locator("#html_info_txt2img")).to_contain_text("a red apple")
     expect(page.locator("#html_log_txt2img")).to_contain_text("Time taken")

@@ -32,6 +32,7 @@ from modules.runs.runs import Runs
 from modules.runs.store import RunStore
 from modules.settings.defaults import FormDefaults
 from modules.settings.flags import Flags
+from modules.settings.presets import FormPresets
 from modules.settings.store import SettingsStore
 from modules.settings.styles import StyleStore
 from modules.settings.wildcards import WildcardFolder
@@ -122,6 +123,7 @@ def front(folder: Path, *, script: Script | None = None, flags: Flags | None = N
     context = AppContext(
         settings=settings,
         defaults=FormDefaults(paths.defaults_file),
+        presets=FormPresets(paths.presets_file),
         styles=styles,
         catalog=catalog,
         queue=queue,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.parts.presets import PresetsEditor, presets_editor
 from modules.gradio_ui.parts.styles import StylesEditor, styles_choice, styles_editor
 
 _PLACEHOLDER = "Prompt\n(Ctrl+Enter to generate, Alt+Enter to skip, Esc to interrupt; drop a picture here to read its settings)"
@@ -23,6 +24,8 @@ class PromptBox:
     apply_styles: gr.Button
     edit_styles: gr.Button
     editor: StylesEditor
+    presets: gr.Button
+    presets_editor: PresetsEditor
 
 
 def prompt_box(form: Form, *, prompt: str = "", negative: str = "") -> PromptBox:
@@ -70,9 +73,18 @@ def prompt_box(form: Form, *, prompt: str = "", negative: str = "") -> PromptBox
                 clear = tool_button("🗑", f"{tab}_clear_prompt")
                 apply_styles = tool_button("📋", f"{tab}_style_apply")
                 edit_styles = tool_button("🖌", f"{tab}_styles_edit_button")
+                presets = tool_button("🎛", f"{tab}_presets_button")
             styles_choice(form)
-    editor = styles_editor(tab)
-    return PromptBox(generate=generate, paste=paste, clear=clear, apply_styles=apply_styles, edit_styles=edit_styles, editor=editor)
+    return PromptBox(
+        generate=generate,
+        paste=paste,
+        clear=clear,
+        apply_styles=apply_styles,
+        edit_styles=edit_styles,
+        editor=styles_editor(tab),
+        presets=presets,
+        presets_editor=presets_editor(tab),
+    )
 
 
 def paste_source(form: Form) -> gr.Textbox:

@@ -48,7 +48,7 @@ def styles_choice(form: Form) -> gr.Dropdown:
 def styles_editor(tab: str) -> StylesEditor:
     """The fold-out editor, closed."""
     with gr.Group(visible=False, elem_id=f"{tab}_styles_dialog", elem_classes="folding") as body:
-        with gr.Row():
+        with gr.Row(elem_classes="editor-head"):
             name = gr.Dropdown(
                 [],
                 label="Style",
@@ -56,6 +56,7 @@ def styles_editor(tab: str) -> StylesEditor:
                 interactive=True,
                 allow_custom_value=True,
                 info="Choose one, or type a new name.",
+                scale=4,
             )
             take = gr.Button("Take the prompts above", elem_id=f"{tab}_edit_style_copy", size="sm", min_width=120)
             save = gr.Button("Save", variant="primary", elem_id=f"{tab}_edit_style_save", size="sm", min_width=80)

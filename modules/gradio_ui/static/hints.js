@@ -6,6 +6,7 @@
     clear_prompt: 'Clear both prompts',
     style_apply: 'Write the chosen styles into the prompts for good',
     styles_edit_button: 'Make, change and delete styles',
+    presets_button: 'Keep the whole form under a name, and bring it back',
     res_switch_btn: 'Swap width and height',
     random_seed: 'Set the seed to -1: a new random one for every click',
     reuse_seed: 'Reuse the seed of the picture that is shown',

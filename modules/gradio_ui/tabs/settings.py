@@ -12,7 +12,7 @@ import gradio as gr
 from modules.context import AppContext
 from modules.domain.catalog import Catalog
 from modules.gradio_ui.bindings import Form
-from modules.gradio_ui.first_values import FirstValues
+from modules.gradio_ui.first_values import FirstValues, same
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.quicksettings import choices_of, displayed, setting_control
 from modules.settings.schema import SettingRow, Settings, row_by_key, rows
@@ -117,7 +117,7 @@ def _defaults_page(context: AppContext, forms: list[Form], first: FirstValues, n
     def changes(*values: Any) -> str:
         known = first.now()
         differing = [
-            (elem_id, known.get(elem_id), value) for elem_id, value in zip(ids, values, strict=True) if not _same(known.get(elem_id), value)
+            (elem_id, known.get(elem_id), value) for elem_id, value in zip(ids, values, strict=True) if not same(known.get(elem_id), value)
         ]
         if not differing:
             return "The form shows the defaults."
@@ -126,7 +126,7 @@ def _defaults_page(context: AppContext, forms: list[Form], first: FirstValues, n
 
     def save(*values: Any) -> list[str]:
         builtin = first.builtin()
-        saved = {elem_id: value for elem_id, value in zip(ids, values, strict=True) if not _same(builtin.get(elem_id), value)}
+        saved = {elem_id: value for elem_id, value in zip(ids, values, strict=True) if not same(builtin.get(elem_id), value)}
         context.defaults.save(saved)
         return [f"The form as it is now is the default: {len(saved)} controls differ from the built-in defaults."]
 
@@ -175,10 +175,6 @@ def _actions_page(context: AppContext, notices: Notices) -> None:
         state = gr.Markdown(about, elem_id="sysinfo")
     notices.on(free.click, unload, None, [])
     look.click(about, None, state, **QUIET)
-
-
-def _same(one: Any, other: Any) -> bool:
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _cell(value: Any) -> str:

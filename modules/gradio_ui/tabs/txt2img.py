@@ -16,6 +16,7 @@ from modules.gradio_ui.parts.generation_settings import generation_settings
 from modules.gradio_ui.parts.network_cards import network_tabs
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.parts.pasted_report import pasted_report
+from modules.gradio_ui.parts.presets import wire_presets
 from modules.gradio_ui.parts.prompt_box import paste_source, prompt_box
 from modules.gradio_ui.parts.scripts import script_controls
 from modules.gradio_ui.parts.styles import wire_styles
@@ -43,6 +44,7 @@ def txt2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
             network_tabs("txt2img")
         # Inside the tab: whatever else lies between two tabs, as the styles' state would, shifts the row of tabs.
         wire_styles(context, form, notices, box.editor, box.apply_styles, box.edit_styles, demo)
+        wire_presets(context, form, notices, box.presets_editor, box.presets)
     wire_generate(context, form, quick, notices, box.generate.click, submitted, lambda values, make, _: Told([make(values)]))
     wire_extend(context, form, notices, column.script.extend, submitted)
     wire_paste(context, form, notices, source, box.paste, report)
