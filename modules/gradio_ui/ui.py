@@ -69,9 +69,11 @@ def _wire_quicksettings(
 
         notices.on(listen, _storing(context, key), control, [tab.version, tab.controls[key]])
 
-    def suit(title: str, width: float, height: float, *guidance: float) -> tuple[float, ...]:
+    def suit(title: str, width: float | None, height: float | None, *guidance: float | None) -> tuple[float | None, ...]:
+        # A number's field may be empty for the moment; it stays so.
         catalog = context.catalog.snapshot()
-        return *matching_size(int(width), int(height), catalog, title), *(matching_guidance(each, catalog, title) for each in guidance)
+        sides = matching_size(int(width), int(height), catalog, title) if width and height else (width, height)
+        return *sides, *(each and matching_guidance(each, catalog, title) for each in guidance)
 
     suited = [txt2img["width"], txt2img["height"], txt2img["cfg_scale"], img2img["cfg_scale"]]
     checkpoint = quick["sd_model_checkpoint"]

@@ -39,6 +39,7 @@ def _shown(page: Page, webui: WebUI) -> bytes:
 
 def test_a_prompt_gives_a_picture_on_the_page_and_on_disk(page: Page, webui: WebUI, outputs: Path) -> None:
     before = _pictures(outputs)
+    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("5")  # what suits the checkpoint has arrived
     _quick_form(page, "a red apple", steps=4, seed=1234)
     generate(page)
     (new,) = [path for path in _pictures(outputs) if path not in before]
@@ -300,6 +301,7 @@ def test_size_and_guidance_are_what_suits_the_checkpoint(page: Page, webui: WebU
 
     page.evaluate("() => webui.openTab('img2img')")  # its controls are made when it is first opened
     page.locator("#img2img_generate").wait_for()
+    expect(page.locator("#img2img_cfg_scale input[type=number]")).to_have_value("5")
     assert form() == ["128", "128", "128", "128", "5", "5"]
     page.get_by_role("tab", name="Settings").first.click()
     page.get_by_role("tab", name="Defaults").first.click()
@@ -317,6 +319,15 @@ def test_size_and_guidance_are_what_suits_the_checkpoint(page: Page, webui: WebU
         page.locator("ul[role=listbox] li", has_text="another.safetensors").first.click()  # its hash may stand behind it by now
         expect(page.locator("#img2img_cfg_scale input[type=number]")).to_have_value("7")
         assert form() == ["192", "128", "192", "128", "7", "7"]
+        page.evaluate("() => webui.openTab('img2img')")
+        page.locator("#img2img_cfg_scale input[type=number]").fill("")  # an empty field is no reason to fail
+        page.locator("#setting_sd_model_checkpoint input").first.click()
+        page.locator("ul[role=listbox] li", has_text="starter.safetensors").first.click()
+        expect(page.locator("#txt2img_width input[type=number]")).to_have_value("128")
+        page.locator("#setting_sd_model_checkpoint input").first.click()
+        page.locator("ul[role=listbox] li", has_text="another.safetensors").first.click()
+        expect(page.locator("#txt2img_width input[type=number]")).to_have_value("192")
+        page.evaluate("() => webui.openTab('Settings')")
         page.click("#ui_defaults_reset")
         expect(page.locator("#img2img_width input[type=number]")).to_have_value("192")
         assert form() == ["192", "192", "192", "192", "7", "7"]

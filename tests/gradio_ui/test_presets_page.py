@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 
 def test_a_form_is_kept_under_a_name_and_brought_back(page: Page, webui: WebUI) -> None:
     told = page.locator(".webui-toast")
+    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("5")  # the form has what suits the checkpoint
     fill(page, "txt2img_prompt", "a cat")
     fill(page, "txt2img_steps", 33)
     fill(page, "txt2img_seed", 77)
