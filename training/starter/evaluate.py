@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +248,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, default=DEFAULT_FILE)
     parser.add_argument("--out", type=Path, help="the sheet (default: sheet.png in the run's folder)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the pictures")
+    parser.add_argument("--guidance", type=float, default=Examination.guidance)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -255,6 +256,7 @@ def main() -> None:
     run = args.run or HERE / "runs" / args.preset
     judge, ceiling = trained_judge(config, run / "judge.pt")
     exam = Examination(names=30, seeds=1, coloured=28, pairs=16, edits=8) if args.quick else Examination()
+    exam = replace(exam, guidance=args.guidance)
     measured = evaluate(read_checkpoint(config, args.file), config, args.out or run / "sheet.png", judge, exam)
     print(json.dumps({"judge_on_held_out_pictures": round(ceiling, 3), **measured}, indent=2))
 
