@@ -272,7 +272,7 @@ class Previews:
     enabled: bool = setting(True, "live_previews_enable", "Show live previews of the created image")
     every_n_steps: int = setting(1, "show_progress_every_n_steps", "Show a new preview every N steps", low=1, high=32, step=1)
     method: str = setting(
-        "Approx cheap",
+        "TAESD",
         "show_progress_type",
         "Live preview method",
         "Full decodes with the VAE, which costs time. TAESD decodes with a small network from models/VAE-approx where there is one "

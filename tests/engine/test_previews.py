@@ -20,7 +20,7 @@ from modules.families.base import ModelFacts
 from modules.families.tiny_decoder import TinyDecoder
 from modules.settings.schema import Previews, Settings
 from modules.weights.preview_decoders import PreviewDecoders
-from tests.engine.drawing import Studio
+from tests.engine.drawing import Studio, images, pixels
 from tests.tiny_models import catalog_of, checkpoint_info
 
 STARTER = Path(__file__).parents[2] / "models" / "Stable-diffusion" / "starter.safetensors"
@@ -106,3 +106,17 @@ def test_previews_have_the_decoders_pixels(tmp_path: Path) -> None:
     red, green, blue = np.asarray(Image.open(io.BytesIO(with_decoder[0])).convert("RGB")).mean(axis=(0, 1))
     assert (red > 240, green < 15, 110 < blue < 145) == (True, True, True)
     assert with_decoder[0] != without[0]
+
+
+def test_the_starters_own_decoder_shows_what_the_picture_will_be(tmp_path: Path) -> None:
+    def apart(method: str) -> float:
+        """How far the last preview is from the picture, of 255."""
+        studio = Studio(tmp_path / method, catalog_of(checkpoint_info(STARTER)), Settings(previews=Previews(method=method)))
+        (studio.folder / "VAE-approx").symlink_to(STARTER.parents[1] / "VAE-approx")
+        events = studio.run(prompt="an apple on a blue background", width=128, height=128, steps=12, seed=3)
+        (picture,) = (pixels(event).astype(float) for event in images(events))
+        last = [event.preview for event in events if isinstance(event, StepDone) and event.preview is not None][-1]
+        shown = Image.open(io.BytesIO(last)).convert("RGB").resize((128, 128), Image.Resampling.BICUBIC)
+        return float(np.abs(np.asarray(shown) - picture).mean())
+
+    assert apart("TAESD") < 0.6 * apart("Approx cheap")
