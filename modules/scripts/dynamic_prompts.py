@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -12,7 +12,7 @@ from typing import Any
 from modules.domain.checks import check
 from modules.domain.errors import InvalidRequest
 from modules.domain.requests import GenerationRequest
-from modules.prompts.dynamic import ChoicesUnreadable, drawn, every, parse
+from modules.prompts.dynamic import ChoicesUnreadable, Lines, Template, drawn, every, parse
 from modules.scripts.script import Control, Environment, Outcome, Script, Steps, fixed_seeds, grid_of
 
 NAME = "Dynamic prompts"
@@ -24,33 +24,47 @@ def run(request: GenerationRequest, values: Mapping[str, Any], environment: Envi
     base = fixed_seeds(request, environment)
     one, most = replace(base, batch_size=1, batch_count=1), int(values["most"])
     try:
-        prompts = _prompts(base, environment, most + 1 if values["mode"] == ALL else None)
+        texts = _texts(base, environment, most + 1 if values["mode"] == ALL else None)
     except ChoicesUnreadable as error:
         raise InvalidRequest(f"{NAME}: {error}") from error
     notes: tuple[str, ...] = ()
-    if values["mode"] == ALL and len(prompts) > most:
-        prompts, notes = prompts[:most], (f"{NAME}: there are more combinations than the {most} that were drawn.",)
+    if values["mode"] == ALL and len(texts) > most:
+        texts, notes = texts[:most], (f"{NAME}: there are more combinations than the {most} that were drawn.",)
     step = not values["same_seed"]
     results = yield tuple(
-        replace(one, prompt=prompt, negative_prompt=negative, seed=replace(base.seed, value=base.seed.value + index * step))
-        for index, (prompt, negative) in enumerate(prompts)
+        replace(_saying(one, said), seed=replace(base.seed, value=base.seed.value + index * step)) for index, said in enumerate(texts)
     )
     outcome = grid_of(NAME, results, environment, {"Template": request.prompt}) if values["make_grid"] else Outcome()
     return replace(outcome, notes=(*outcome.notes, *notes))
 
 
-def _prompts(base: GenerationRequest, environment: Environment, all_of: int | None) -> list[tuple[str, str]]:
-    """(prompt, negative prompt) of each picture: the first `all_of` combinations, or by chance where it is None."""
-    wanted, unwanted = parse(base.prompt), parse(base.negative_prompt)
-    check(any(not isinstance(part, str) for part in (*wanted, *unwanted)), _NOTHING)
+def _texts(base: GenerationRequest, environment: Environment, all_of: int | None) -> list[tuple[str, ...]]:
+    """What each picture's texts say, as `_saying` takes them: the first `all_of` combinations, or by chance where it is None."""
+    second = (base.hires.prompt, base.hires.negative_prompt) if base.hires else ()
+    templates = [parse(text) for text in (base.prompt, base.negative_prompt, *second)]
+    check(any(not isinstance(part, str) for template in templates for part in template), _NOTHING)
     lines = cache(environment.wildcards)  # read once, though every picture asks
     if all_of is not None:
-        # not itertools.product, which would list all of them first
-        found = ((prompt, negative) for prompt in every(wanted, lines) for negative in every(unwanted, lines))
-        return list(islice(found, all_of))
+        return list(islice(_combinations(templates, lines), all_of))
     # By the picture's own seed, so that a seed gives its prompt again.
     rngs = [random.Random(base.seed.value + index) for index in range(base.image_count)]
-    return [(drawn(wanted, rng, lines), drawn(unwanted, rng, lines)) for rng in rngs]
+    return [tuple(drawn(template, rng, lines) for template in templates) for rng in rngs]
+
+
+def _combinations(templates: Sequence[Template], lines: Lines) -> Iterator[tuple[str, ...]]:
+    """Each text of the first template with all of the others', one after another: `itertools.product` would list them first."""
+    if not templates:
+        yield ()
+        return
+    for text in every(templates[0], lines):
+        yield from ((text, *rest) for rest in _combinations(templates[1:], lines))
+
+
+def _saying(request: GenerationRequest, texts: tuple[str, ...]) -> GenerationRequest:
+    """The request with its prompt, its negative prompt and, where it has a second pass, that one's two."""
+    prompt, negative, *second = texts
+    hires = replace(request.hires, prompt=second[0], negative_prompt=second[1]) if request.hires else None
+    return replace(request, prompt=prompt, negative_prompt=negative, hires=hires)
 
 
 _NOTHING = f"{NAME}: there is no choice in the prompt. Write {{cat|dog}}, or __name__ for a line of wildcards/name.txt."

@@ -17,7 +17,7 @@ from modules.domain.catalog import Catalog
 from modules.domain.errors import InvalidRequest
 from modules.domain.img2img import Img2Img, Inpaint
 from modules.domain.jobs import Job
-from modules.domain.requests import GenerationRequest
+from modules.domain.requests import GenerationRequest, HiresPass
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
 from modules.imaging.colors import colour_matched
@@ -305,6 +305,17 @@ def test_dynamic_prompts_draw_what_the_wildcards_say(shop: Workshop) -> None:
     while (job := shop.queue.get(alone.id)) is None or job.active:
         threading.Event().wait(0.05)
     assert (array(shop.picture(alone)) == array(shop.picture(shop.jobs(chance)[1]))).all()
+
+
+def test_dynamic_prompts_say_what_the_second_pass_draws_too(shop: Workshop) -> None:
+    hires = HiresPass(prompt="a {red|blue} cat", scale=1.5, steps=1)
+    request = small_request(prompt="a cat", hires=hires, seed=5)
+    run = shop.played("Dynamic prompts", {"mode": "every combination"}, request)
+    assert [(job.request.prompt, job.request.hires.prompt) for job in shop.jobs(run)] == [
+        ("a cat", "a red cat"),
+        ("a cat", "a blue cat"),
+    ]
+    assert "Hires prompt: a blue cat" in shop.runs.images(run)[2].infotext
 
 
 @pytest.mark.parametrize(
