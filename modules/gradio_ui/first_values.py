@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modules.context import AppContext
-from modules.gradio_ui.bindings import DEFAULT_GUIDANCE, DEFAULT_SIZE, Form, matching_guidance, matching_size
+from modules.gradio_ui.form import DEFAULT_GUIDANCE, DEFAULT_SIZE, Form, matching_guidance, matching_size
 
 
 class FirstValues:

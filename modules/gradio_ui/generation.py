@@ -16,13 +16,13 @@ from modules.context import AppContext
 from modules.domain.errors import InvalidRequest, QueueFull
 from modules.domain.jobs import Job, JobRequest, click_keys
 from modules.domain.requests import GenerationRequest
-from modules.gradio_ui.bindings import Form, shown_value, to_request
+from modules.gradio_ui.form import Form, shown_value, to_request
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.generation_settings import SettingsColumn
 from modules.gradio_ui.parts.pasted_report import shown_report
 from modules.gradio_ui.parts.prompt_box import PromptBox
 from modules.gradio_ui.parts.scripts import chosen_script, script_values
-from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
+from modules.gradio_ui.pasting.infotext import from_infotext, override_entries, parse_overrides
 from modules.prompts.styles import with_styles
 
 REQUEST_OPTIONS = ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")

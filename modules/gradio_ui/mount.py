@@ -6,11 +6,11 @@ import gradio as gr
 from fastapi import FastAPI, Request
 
 from modules.context import AppContext
-from modules.gradio_ui.completion_routes import completion_routes
-from modules.gradio_ui.input_routes import input_routes
-from modules.gradio_ui.network_routes import network_routes
-from modules.gradio_ui.routes import STATIC, page_routes
-from modules.gradio_ui.run_routes import run_routes
+from modules.gradio_ui.routes.completions import completion_routes
+from modules.gradio_ui.routes.inputs import input_routes
+from modules.gradio_ui.routes.networks import network_routes
+from modules.gradio_ui.routes.page import STATIC, page_routes
+from modules.gradio_ui.routes.runs import run_routes
 from modules.gradio_ui.theme import page_theme
 
 MAX_UPLOAD = "64mb"
@@ -48,7 +48,7 @@ def mount_page(app: FastAPI, demo: gr.Blocks, context: AppContext, theme: str | 
         head=_HEAD,
     )
     # Gradio checks the paths that clients send only once it was launched, and mounting never launches: without this line any client could
-    # have any file read (tests/gradio_ui/test_mount.py).
+    # have any file read (tests/gradio_ui/test_page.py).
     demo.has_launched = True
     _sleep_more(demo)
     return app

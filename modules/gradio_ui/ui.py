@@ -10,8 +10,8 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
-from modules.gradio_ui.bindings import Form, matching_guidance, matching_size
 from modules.gradio_ui.first_values import FirstValues
+from modules.gradio_ui.form import Form, matching_guidance, matching_size
 from modules.gradio_ui.generation import fill_js, remember_form, restore_form
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.hires import checkpoint_choices, upscaler_choices

@@ -20,7 +20,7 @@ from modules.domain.requests import GenerationRequest, HiresPass
 from modules.engine.generate import decode, sample, sample_second
 from modules.engine.hires import enlarged
 from modules.engine.resolve import hires_size, resolve
-from modules.gradio_ui.pasting import from_infotext
+from modules.gradio_ui.pasting.infotext import from_infotext
 from modules.sampling.sigmas import karras
 from modules.settings.schema import Settings
 from tests.engine.drawing import Studio, images, pixels, small_request, steps

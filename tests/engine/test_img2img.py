@@ -22,7 +22,7 @@ from modules.engine.canvas import prepared
 from modules.engine.generate import sample_from
 from modules.engine.img2img import start_latents
 from modules.engine.resolve import resolve
-from modules.gradio_ui.pasting import from_infotext
+from modules.gradio_ui.pasting.infotext import from_infotext
 from modules.imaging.colors import colour_matched
 from modules.imaging.fit import fitted
 from modules.sampling.registry import SAMPLERS

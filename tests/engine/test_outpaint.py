@@ -10,7 +10,7 @@ from PIL import Image
 
 from modules.domain.events import Failed, Finished
 from modules.domain.img2img import Img2Img, Inpaint, Outpaint
-from modules.gradio_ui.pasting import from_infotext
+from modules.gradio_ui.pasting.infotext import from_infotext
 from modules.imaging.outpaint import FEATHER
 from modules.settings.schema import Settings
 from tests.engine.drawing import Studio, images, pixels

@@ -18,7 +18,7 @@ from modules.domain.requests import GenerationRequest, HiresPass, Refiner
 from modules.engine.refiner import share_done
 from modules.engine.resolve import resolve
 from modules.families.parametrization import model_sigmas
-from modules.gradio_ui.pasting import from_infotext
+from modules.gradio_ui.pasting.infotext import from_infotext
 from modules.sampling.sigmas import karras
 from modules.settings.schema import Models, Settings
 from tests.engine.drawing import Studio, images, pixels, small_request

@@ -10,7 +10,7 @@ import pytest
 
 from modules.domain.events import Failed
 from modules.domain.requests import GenerationRequest
-from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
+from modules.gradio_ui.pasting.infotext import from_infotext, override_entries, parse_overrides
 from modules.settings.schema import Compatibility, Sampling, Settings
 from modules.settings.values import with_options
 from tests.engine.drawing import Studio, images, pixels, small_request

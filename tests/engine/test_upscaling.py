@@ -15,7 +15,7 @@ from modules.domain.events import Cancelled, Failed, Finished, JobEvent, Stage
 from modules.domain.requests import HiresPass
 from modules.engine.generate import decode, sample
 from modules.engine.resolve import resolve
-from modules.gradio_ui.pasting import from_infotext
+from modules.gradio_ui.pasting.infotext import from_infotext
 from modules.settings.schema import Settings, Upscaling
 from modules.upscalers.models import UpscalerModels
 from modules.upscalers.upscale import upscaled

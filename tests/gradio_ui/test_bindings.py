@@ -7,8 +7,8 @@ import pytest
 from modules.bootstrap import sampler_infos, schedule_infos
 from modules.domain.catalog import Catalog, CheckpointInfo
 from modules.domain.errors import InvalidRequest
-from modules.gradio_ui.bindings import matching_guidance, matching_size, to_request
-from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
+from modules.gradio_ui.form import matching_guidance, matching_size, to_request
+from modules.gradio_ui.pasting.infotext import from_infotext, override_entries, parse_overrides
 from modules.settings.schema import Page, Settings
 
 CATALOG = Catalog(

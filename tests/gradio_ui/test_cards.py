@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from modules.bootstrap import build
-from modules.gradio_ui.network_routes import network_routes
+from modules.gradio_ui.routes.networks import network_routes
 from modules.settings.flags import parse, paths
 from tests.browser import fill, value_of
 from tests.tiny_models import tiny_model

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Page, expect
 
 from modules.bootstrap import build
-from modules.gradio_ui.completion_routes import completion_routes
+from modules.gradio_ui.routes.completions import completion_routes
 from modules.settings.flags import parse, paths
 from tests.browser import fill
 from tests.webui_process import WebUI

@@ -12,7 +12,7 @@ from PIL import Image
 
 from modules.domain.errors import InvalidRequest
 from modules.domain.extras import ExtrasRequest
-from modules.gradio_ui.extras_bindings import Source, extras_requests, to_request
+from modules.gradio_ui.bindings.extras import Source, extras_requests, to_request
 from modules.imaging.files import encode_image
 from tests.http_api.front import Front, front
 

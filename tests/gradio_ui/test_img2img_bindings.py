@@ -19,9 +19,9 @@ from modules.domain.errors import InvalidRequest, QueueFull
 from modules.domain.img2img import Outpaint, SoftInpainting
 from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest, Seed
+from modules.gradio_ui.bindings.img2img import Inputs, uploaded, with_picture
+from modules.gradio_ui.bindings.img2img_batch import BatchFiles, batch_files, batch_requests, is_at_this_machine
 from modules.gradio_ui.generation import submit_together
-from modules.gradio_ui.img2img_batch import BatchFiles, batch_files, batch_requests, is_at_this_machine
-from modules.gradio_ui.img2img_bindings import Inputs, uploaded, with_picture
 from modules.gradio_ui.parts.img2img_settings import SOFT
 from modules.settings.flags import parse, paths
 from tests.gradio_ui.canvas_hand import gradient, saved

@@ -9,7 +9,7 @@ import pytest
 
 from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.merging import MergeRequest
-from modules.gradio_ui.merger_bindings import FORMULAS, merge_request, to_request
+from modules.gradio_ui.bindings.merger import FORMULAS, merge_request, to_request
 from tests.tiny_models import catalog_of, checkpoint_info
 
 FORM: dict[str, Any] = {

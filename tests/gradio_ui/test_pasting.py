@@ -13,7 +13,7 @@ from modules.bootstrap import sampler_infos, schedule_infos
 from modules.domain.catalog import Catalog, CheckpointInfo, FaceRestorerInfo, VaeInfo
 from modules.domain.networks import EmbeddingInfo, LoraInfo
 from modules.gradio_ui.parts.pasted_report import report_markup
-from modules.gradio_ui.pasting import Pasted, from_infotext, override_entries, parse_overrides
+from modules.gradio_ui.pasting.infotext import Pasted, from_infotext, override_entries, parse_overrides
 from modules.settings.schema import Compatibility, Models, Page, Settings
 
 CATALOG = Catalog(

@@ -13,8 +13,8 @@ import pytest
 
 from modules.domain.catalog import Catalog
 from modules.domain.requests import GenerationRequest, HiresPass, Refiner, Seed
-from modules.gradio_ui.bindings import NO_REFINER, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE, to_request
-from modules.gradio_ui.pasting import from_infotext, override_entries, parse_overrides
+from modules.gradio_ui.form import NO_REFINER, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE, to_request
+from modules.gradio_ui.pasting.infotext import from_infotext, override_entries, parse_overrides
 from modules.sampling.registry import SAMPLERS, SCHEDULES
 from modules.settings.schema import Models, Sampling, Settings
 from modules.settings.values import with_options

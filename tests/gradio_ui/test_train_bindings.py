@@ -12,7 +12,7 @@ from PIL import Image
 from modules.domain.errors import InvalidRequest
 from modules.domain.jobs import request_from_json
 from modules.domain.training import TrainRequest, words_of_file
-from modules.gradio_ui.train_bindings import loss_curve, train_request
+from modules.gradio_ui.bindings.train import loss_curve, train_request
 from tests.http_api.front import Front, front
 
 FORM: dict[str, Any] = {

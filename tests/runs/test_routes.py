@@ -10,8 +10,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
 from modules.domain.requests import GenerationRequest
-from modules.gradio_ui.routes import page_routes
-from modules.gradio_ui.run_routes import run_routes
+from modules.gradio_ui.routes.page import page_routes
+from modules.gradio_ui.routes.runs import run_routes
 from modules.runs.run import Run
 from tests.http_api.front import Front, front
 from tests.webui_process import wait_for

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from modules.domain.catalog import Catalog
-from modules.gradio_ui.bindings import DEFAULT_GUIDANCE, DEFAULT_SIZE, Form
+from modules.gradio_ui.form import DEFAULT_GUIDANCE, DEFAULT_SIZE, Form
 from modules.gradio_ui.parts.hires import hires_controls
 from modules.gradio_ui.parts.prompt_box import tool_button
 from modules.gradio_ui.parts.refiner import refiner_controls

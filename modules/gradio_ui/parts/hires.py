@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from modules.domain.catalog import LATENT_UPSCALERS, Catalog
-from modules.gradio_ui.bindings import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE, Form
+from modules.gradio_ui.form import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE, Form
 
 
 def hires_controls(form: Form, catalog: Catalog) -> None:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from modules.domain.catalog import Catalog
 from modules.domain.img2img import RESIZE_LABELS
-from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.notices import QUIET
 from modules.gradio_ui.parts.generation_settings import (
     SettingsColumn,
@@ -24,7 +24,7 @@ from modules.gradio_ui.parts.img2img_sources import MASKED
 from modules.gradio_ui.parts.prompt_box import tool_button
 from modules.gradio_ui.parts.refiner import refiner_controls
 from modules.gradio_ui.parts.scripts import ScriptPart
-from modules.gradio_ui.pasting_img2img import CONTENT_LABELS, INPAINT_AREAS, MASK_MODES, RESIZE_BY, RESIZE_TO, SIDES
+from modules.gradio_ui.pasting.img2img import CONTENT_LABELS, INPAINT_AREAS, MASK_MODES, RESIZE_BY, RESIZE_TO, SIDES
 
 SOFT = {
     "soft_inpainting_schedule_bias": ("Schedule bias", 0, 8, 0.1, 1.0),

@@ -1,6 +1,6 @@
 """Where the pictures grow: progress, live preview, results, their parameters and the queue.
 
-The panel is plain markup; `static/output.js` fills it from the page's own routes (`routes.py`), so that a reload finds everything again and
+The panel is plain markup; `static/output.js` fills it from the page's own routes (`routes/`), so that a reload finds everything again and
 no Gradio event stays open while a picture is made.
 """
 

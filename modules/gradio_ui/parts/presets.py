@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
-from modules.gradio_ui.bindings import Form, shown_value
 from modules.gradio_ui.first_values import FirstValues, same
+from modules.gradio_ui.form import Form, shown_value
 from modules.gradio_ui.notices import Notices, Told
 
 LEFT_ALONE = ("prompt", "neg_prompt", "styles", "seed", "subseed")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.parts.presets import PresetsEditor, presets_editor
 from modules.gradio_ui.parts.styles import StylesEditor, styles_choice, styles_editor
 

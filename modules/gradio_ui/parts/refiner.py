@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from modules.domain.catalog import Catalog
-from modules.gradio_ui.bindings import NO_REFINER, Form
+from modules.gradio_ui.form import NO_REFINER, Form
 
 
 def refiner_controls(form: Form, catalog: Catalog) -> None:

@@ -11,7 +11,7 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.errors import InvalidRequest
-from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.notices import QUIET, Notices
 from modules.gradio_ui.parts.xyz import axis_rows, wire_lists
 from modules.scripts.choices import UPSCALERS, choices_of

@@ -9,7 +9,7 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.styles import Style
-from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.notices import Notices, Told
 from modules.prompts.styles import with_styles
 

@@ -8,7 +8,7 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.errors import InvalidRequest
-from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.notices import QUIET
 from modules.gradio_ui.parts.prompt_box import tool_button
 from modules.scripts.script import Script

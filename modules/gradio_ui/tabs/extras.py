@@ -10,10 +10,10 @@ import gradio as gr
 from modules.context import AppContext
 from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
 from modules.domain.extras import MAX_SIDE, NO_UPSCALER
-from modules.gradio_ui.bindings import Form
-from modules.gradio_ui.extras_bindings import SCALE_BY, SCALE_TO, extras_requests
+from modules.gradio_ui.bindings.extras import SCALE_BY, SCALE_TO, extras_requests
+from modules.gradio_ui.bindings.img2img_batch import is_at_this_machine
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.generation import submit_together
-from modules.gradio_ui.img2img_batch import is_at_this_machine
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.parts.prompt_box import tool_button
@@ -39,7 +39,7 @@ def extras_tab(context: AppContext, notices: Notices, demo: gr.Blocks) -> Form:
     """Lay out the tab inside the current Gradio context; its form."""
     form = Form("extras")
     with gr.Tab("Extras", id="extras", elem_id="tab_extras"):
-        # What the page's script knows about the click that is going on; see `extras_bindings`.
+        # What the page's script knows about the click that is going on; see `bindings.extras`.
         inputs = gr.Textbox(visible="hidden", elem_id="extras_inputs", label="Inputs", interactive=True)
         with gr.Row(elem_id="extras_body", equal_height=False):
             with gr.Column(elem_id="extras_settings", elem_classes="settings-column", scale=1, min_width=320):

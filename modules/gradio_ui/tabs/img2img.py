@@ -10,10 +10,10 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.requests import GenerationRequest
-from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.bindings.img2img import uploaded, with_picture
+from modules.gradio_ui.bindings.img2img_batch import batch_files, batch_requests, is_at_this_machine
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.generation import wire_extend, wire_generate, wire_paste, wire_small_tools
-from modules.gradio_ui.img2img_batch import batch_files, batch_requests, is_at_this_machine
-from modules.gradio_ui.img2img_bindings import uploaded, with_picture
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.img2img_settings import img2img_settings
 from modules.gradio_ui.parts.img2img_sources import MASKED, Sources, img2img_sources, wire_modes
@@ -39,7 +39,7 @@ def img2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
         box = prompt_box(form)
         source = paste_source(form)
         report = pasted_report("img2img_pasted")
-        # What the page's script uploaded for the click that is going on; see `img2img_bindings.uploaded`.
+        # What the page's script uploaded for the click that is going on; see `bindings.img2img.uploaded`.
         inputs = gr.Textbox(visible="hidden", elem_id="img2img_inputs", label="Inputs", interactive=True)
         with gr.Tabs(elem_id="img2img_extra_tabs", selected="img2img_generation"):
             with (

@@ -22,8 +22,8 @@ from modules.domain.merging import (
     SAFETENSORS,
     WEIGHTED_SUM,
 )
-from modules.gradio_ui.bindings import Form
-from modules.gradio_ui.merger_bindings import FORMULAS, NOT_ALLOWED, may_write_models, merge_request
+from modules.gradio_ui.bindings.merger import FORMULAS, NOT_ALLOWED, may_write_models, merge_request
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.notices import QUIET, Notices
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.parts.prompt_box import tool_button

@@ -7,7 +7,7 @@ import gradio as gr
 from modules.context import AppContext
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.pasted_report import pasted_report, shown_report
-from modules.gradio_ui.pasting import from_infotext
+from modules.gradio_ui.pasting.infotext import from_infotext
 from modules.imaging.files import read_infotext
 
 TARGETS = {"img2img": "img2img", "inpaint": "inpaint", "extras": "Extras"}

@@ -11,8 +11,8 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.catalog import Catalog
-from modules.gradio_ui.bindings import Form
 from modules.gradio_ui.first_values import FirstValues, same
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.quicksettings import choices_of, displayed, setting_control
 from modules.settings.schema import SettingRow, Settings, row_by_key, rows

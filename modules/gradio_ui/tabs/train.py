@@ -9,12 +9,12 @@ import gradio as gr
 
 from modules.context import AppContext
 from modules.domain.training import DEFAULT_RATES
-from modules.gradio_ui.bindings import DEFAULT_SIZE, Form
-from modules.gradio_ui.img2img_batch import is_at_this_machine
-from modules.gradio_ui.merger_bindings import may_write_models
+from modules.gradio_ui.bindings.img2img_batch import is_at_this_machine
+from modules.gradio_ui.bindings.merger import may_write_models
+from modules.gradio_ui.bindings.train import GOAL_LABELS, train_request
+from modules.gradio_ui.form import DEFAULT_SIZE, Form
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.output_panel import output_panel
-from modules.gradio_ui.train_bindings import GOAL_LABELS, train_request
 
 WORD, LORA = GOAL_LABELS
 

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from modules.context import AppContext
-from modules.gradio_ui.bindings import Form
+from modules.gradio_ui.form import Form
 from modules.gradio_ui.generation import wire_extend, wire_generate, wire_paste, wire_small_tools
 from modules.gradio_ui.notices import Notices, Told
 from modules.gradio_ui.parts.generation_settings import generation_settings

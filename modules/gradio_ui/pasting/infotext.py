@@ -12,11 +12,11 @@ from typing import Any
 
 from modules.domain.catalog import AUTOMATIC, LATENT_UPSCALERS, NO_FACES, Catalog, CheckpointInfo
 from modules.domain.errors import InvalidRequest, ModelNotFound, UserError
-from modules.gradio_ui.bindings import NO_REFINER, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
-from modules.gradio_ui.paste_models import checkpoint_match, embedding_matches, lora_matches, vae_match, with_renamed
-from modules.gradio_ui.paste_options import LABELS
-from modules.gradio_ui.pasting_img2img import KEYS, RESIZE_TO, SIDES, img2img_values, is_from_picture
-from modules.gradio_ui.pasting_scripts import is_script_field, script_form_values
+from modules.gradio_ui.form import NO_REFINER, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
+from modules.gradio_ui.pasting.img2img import KEYS, RESIZE_TO, SIDES, img2img_values, is_from_picture
+from modules.gradio_ui.pasting.models import checkpoint_match, embedding_matches, lora_matches, vae_match, with_renamed
+from modules.gradio_ui.pasting.options import LABELS
+from modules.gradio_ui.pasting.scripts import is_script_field, script_form_values
 from modules.imaging.infotext import DEFAULTS, parse_infotext
 from modules.imaging.infotext_options import OPTIONS
 from modules.imaging.infotext_versions import implied_fields

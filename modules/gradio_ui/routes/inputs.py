@@ -14,7 +14,7 @@ from modules.context import AppContext
 from modules.domain.errors import UserError
 from modules.imaging.files import read_infotext
 
-_CANVAS = Path(__file__).parent / "static" / "canvas"
+_CANVAS = Path(__file__).parents[1] / "static" / "canvas"
 _MAX_PICTURE = 128 << 20
 _HEADERS = {
     "Cache-Control": "private, max-age=3600",

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body
 
 from modules.context import AppContext
 from modules.domain.errors import ModelNotFound
-from modules.gradio_ui.network_routes import inserts, label
+from modules.gradio_ui.routes.networks import inserts, label
 from modules.prompts.completion import Found, Typed, Vocabulary, Word, complete
 from modules.settings.tags import Tag, TagFolder
 from modules.settings.wildcards import WildcardFolder

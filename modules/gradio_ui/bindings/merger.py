@@ -22,8 +22,8 @@ from modules.domain.merging import (
     with_free_name,
     without_unused,
 )
-from modules.gradio_ui.bindings import number
-from modules.gradio_ui.img2img_batch import is_at_this_machine
+from modules.gradio_ui.bindings.img2img_batch import is_at_this_machine
+from modules.gradio_ui.form import number
 from modules.prompts.network_tags import NetworkTag, extract_network_tags
 
 FORMULAS: Mapping[str, str] = {

@@ -13,8 +13,8 @@ from modules.context import AppContext
 from modules.domain.catalog import CODEFORMER, GFPGAN, Catalog
 from modules.domain.errors import InvalidRequest, UserError
 from modules.domain.extras import ExtrasRequest
-from modules.gradio_ui.bindings import number, whole_number
-from modules.gradio_ui.img2img_batch import pictures_in, read_file, shortened, upload_path
+from modules.gradio_ui.bindings.img2img_batch import pictures_in, read_file, shortened, upload_path
+from modules.gradio_ui.form import number, whole_number
 from modules.gradio_ui.notices import Told
 from modules.imaging.files import read_infotext
 

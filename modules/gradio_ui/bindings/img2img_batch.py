@@ -14,10 +14,10 @@ from modules.context import AppContext
 from modules.domain.errors import ImageUnreadable, InvalidRequest, UserError
 from modules.domain.jobs import ACTIVE
 from modules.domain.requests import GenerationRequest
-from modules.gradio_ui.img2img_bindings import Inputs, with_picture
+from modules.gradio_ui.bindings.img2img import Inputs, with_picture
 from modules.gradio_ui.notices import Told
 from modules.gradio_ui.parts.img2img_sources import METADATA
-from modules.gradio_ui.pasting import from_infotext
+from modules.gradio_ui.pasting.infotext import from_infotext
 from modules.imaging.files import read_infotext
 from modules.jobs.acceptance import freeze
 

@@ -25,7 +25,7 @@ from modules.domain.events import (
 )
 from modules.domain.jobs import Job, name_of
 from modules.domain.training import TrainRequest
-from modules.gradio_ui.run_routes import image_json, run_json, runs_json
+from modules.gradio_ui.routes.runs import image_json, run_json, runs_json
 from modules.runs.run import RunChanged
 
 KEEP_ALIVE_SECONDS = 15.0

@@ -10,8 +10,8 @@ from typing import Any
 from modules.context import AppContext
 from modules.domain.errors import InvalidRequest, UserError
 from modules.domain.training import MAX_PICTURES, Example, Goal, TrainRequest, words_of_file
-from modules.gradio_ui.bindings import number, whole_number
-from modules.gradio_ui.img2img_batch import pictures_in, read_file, shortened, upload_path
+from modules.gradio_ui.bindings.img2img_batch import pictures_in, read_file, shortened, upload_path
+from modules.gradio_ui.form import number, whole_number
 from modules.gradio_ui.notices import Told
 
 GOAL_LABELS: Mapping[str, Goal] = {"Textual inversion": "embedding", "LoRA": "lora"}

@@ -10,9 +10,9 @@ from typing import Any
 from modules.domain.errors import InvalidRequest
 from modules.domain.img2img import RESIZE_LABELS, Img2Img, Inpaint, Outpaint, SoftInpainting
 from modules.domain.requests import GenerationRequest
-from modules.gradio_ui.bindings import number, whole_number
+from modules.gradio_ui.form import number, whole_number
 from modules.gradio_ui.parts.img2img_settings import SOFT
-from modules.gradio_ui.pasting_img2img import INPAINT_AREAS, MASK_MODES, RESIZE_BY, SIDES
+from modules.gradio_ui.pasting.img2img import INPAINT_AREAS, MASK_MODES, RESIZE_BY, SIDES
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,16 @@ from modules.domain.jobs import Job
 from modules.domain.networks import MAX_VECTORS
 from modules.domain.results import SavedImage
 from modules.domain.training import TrainRequest
-from modules.gradio_ui.run_routes import image_json, runs_json
-from modules.gradio_ui.stream import engine_json, job_stream, jobs_json
-from modules.gradio_ui.train_bindings import loss_curve
+from modules.gradio_ui.bindings.train import loss_curve
+from modules.gradio_ui.routes.runs import image_json, runs_json
+from modules.gradio_ui.routes.stream import engine_json, job_stream, jobs_json
 from modules.imaging.files import read_infotext
 from modules.prompts.chunks import count_tokens
 from modules.prompts.inserts import inserts_of, mentioned
 from modules.prompts.tokenizer import clip_tokenizer
 from modules.settings.schema import SettingRow, rows
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 SCRIPTS = (
     *("core.js", "hints.js", "form.js", "runs.js", "output.js", "viewer.js"),
     *("completion.js", "keys.js", "tokens.js", "hires.js", "drop.js", "settings.js", "gallery.js", "cards.js", "img2img.js", "extras.js"),
