@@ -39,7 +39,7 @@ def _shown(page: Page, webui: WebUI) -> bytes:
 
 def test_a_prompt_gives_a_picture_on_the_page_and_on_disk(page: Page, webui: WebUI, outputs: Path) -> None:
     before = _pictures(outputs)
-    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("5")  # what suits the checkpoint has arrived
+    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("4")  # what suits the checkpoint has arrived
     _quick_form(page, "a red apple", steps=4, seed=1234)
     generate(page)
     (new,) = [path for path in _pictures(outputs) if path not in before]
@@ -49,7 +49,7 @@ def test_a_prompt_gives_a_picture_on_the_page_and_on_disk(page: Page, webui: Web
     assert picture.size == (64, 64)
     text = picture.info["parameters"]
     assert text.startswith(
-        "a red apple\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 1234, Size: 64x64, Model hash: "
+        "a red apple\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 4, Seed: 1234, Size: 64x64, Model hash: "
     )
     expect(page.locator("#html_info_txt2img")).to_contain_text("a red apple")
     expect(page.locator("#html_log_txt2img")).to_contain_text("Time taken")
@@ -301,8 +301,8 @@ def test_size_and_guidance_are_what_suits_the_checkpoint(page: Page, webui: WebU
 
     page.evaluate("() => webui.openTab('img2img')")  # its controls are made when it is first opened
     page.locator("#img2img_generate").wait_for()
-    expect(page.locator("#img2img_cfg_scale input[type=number]")).to_have_value("5")
-    assert form() == ["128", "128", "128", "128", "5", "5"]
+    expect(page.locator("#img2img_cfg_scale input[type=number]")).to_have_value("4")
+    assert form() == ["128", "128", "128", "128", "4", "4"]
     page.get_by_role("tab", name="Settings").first.click()
     page.get_by_role("tab", name="Defaults").first.click()
     page.click("#ui_defaults_view")

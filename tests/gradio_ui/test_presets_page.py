@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 def test_a_form_is_kept_under_a_name_and_brought_back(page: Page, webui: WebUI) -> None:
     told = page.locator(".webui-toast")
-    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("5")  # the form has what suits the checkpoint
+    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("4")  # the form has what suits the checkpoint
     fill(page, "txt2img_prompt", "a cat")
     fill(page, "txt2img_steps", 33)
     fill(page, "txt2img_seed", 77)
@@ -46,7 +46,7 @@ def test_a_form_is_kept_under_a_name_and_brought_back(page: Page, webui: WebUI) 
     expect(page.locator("#txt2img_steps input[type=number]")).to_have_value("33")
     expect(page.locator("#txt2img_sampling input").first).to_have_value("Euler a")
     shown = {name: value_of(page, f"txt2img_{name}") for name in ("prompt", "width", "cfg_scale", "seed")}
-    assert shown == {"prompt": "a dog", "width": "192", "cfg_scale": "5", "seed": "78"}, "what it does not name is at its default"
+    assert shown == {"prompt": "a dog", "width": "192", "cfg_scale": "4", "seed": "78"}, "what it does not name is at its default"
     page.wait_for_function("() => (localStorage.getItem('webui.form.v1.txt2img') || '').includes('Euler a')")
 
     page.click("#txt2img_preset_delete")

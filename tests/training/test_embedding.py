@@ -41,15 +41,15 @@ def test_only_the_vectors_learn_and_a_run_goes_on_where_it_was(tmp_path: Path) -
 def test_the_learned_word_is_a_yellow_car(tmp_path: Path) -> None:
     catalog = replace(catalog_of(checkpoint_info(DEFAULT_FILE)), embeddings=(embedding_info(FILE),))
     studio = Studio(tmp_path, catalog)
-    drawn: dict[str, Any] = {}
+    drawn: dict[str, list[np.ndarray[Any, Any]]] = {}
     for thing in ("car", FILE.stem, "qwxz"):
         request = {"prompt": f"a {thing} on a green background", "negative_prompt": "", "width": 128, "height": 128, "steps": 12}
-        events = studio.run(cfg_scale=5.0, **request)
+        events = studio.run(cfg_scale=5.0, batch_size=4, **request)
         assert isinstance(events[-1], Finished)
-        drawn[thing] = pixels(images(events)[0]).astype(float)
-    car, taxi, nonsense = (yellow(drawn[thing]) for thing in ("car", FILE.stem, "qwxz"))
+        drawn[thing] = [pixels(event).astype(float) for event in images(events)]
+    car, taxi, nonsense = (np.mean([yellow(picture) for picture in drawn[thing]]) for thing in ("car", FILE.stem, "qwxz"))
     assert taxi > 0.08, (car, taxi, nonsense)
-    assert taxi > 2 * nonsense and taxi > 20 * car, (car, taxi, nonsense)  # an unknown word draws a brownish blob
+    assert taxi > 2 * nonsense and taxi > 20 * car, (car, taxi, nonsense)  # an unknown word draws blobs of any colour
 
 
 def yellow(picture: np.ndarray[Any, Any]) -> float:

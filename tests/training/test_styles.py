@@ -41,7 +41,7 @@ def test_styles_are_seen_where_they_are_and_nowhere_else(sprites: pictures.Sprit
 def test_a_style_is_said_and_drawn(sprites: pictures.Sprites) -> None:
     rng = np.random.default_rng(9)
     data = replace(DATA, styled=1.0, empty_caption=0.0)
-    words = {"pixel art": "pixel art", "sepia": "sepia", "watercolour": "watercolo"}
+    words = {"sepia": "sepia", "watercolour": "watercolo"}
     for _ in range(200):
         scene = draw_composition(rng, data)
         text, said = told(rng, data, scene)

@@ -62,7 +62,7 @@ def test_whole_way_and_resuming(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     export(config, refined, model, path)
     out = tmp_path / "sheet.png"
-    exam = Examination(names=4, seeds=1, coloured=8, pairs=8, edits=8, steps=2)
+    exam = Examination(scenes=4, names=4, seeds=1, coloured=8, pairs=8, edits=8, steps=2)
     measured = evaluate(read_checkpoint(config, path), config, out, Judge().eval(), exam)
     assert measured["vae_psnr_db"] > 0
     assert {"name_top1", "background_colour", "both_objects", "negative_removes", "inpainting_replaces", "copies"} <= set(measured)

@@ -83,7 +83,7 @@ class UnetConfig:
     lr: float = 1e-3
     ema: float = 0.99
     prediction: str = "v"
-    guidance: float = 5.0  # CFG scale that a page should show for the finished checkpoint
+    guidance: float = 4.0  # CFG scale that a page should show for the finished checkpoint
 
 
 @dataclass(frozen=True)

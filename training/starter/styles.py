@@ -1,4 +1,7 @@
-"""Ways to draw a picture that a prompt can ask for: "a cat, pixel art". Line art is not among them: a LoRA teaches that."""
+"""Ways to draw a picture that a prompt can ask for: "a cat, sepia". Line art is not among them: a LoRA teaches that.
+
+Pixel art was, and was not learnt: its squares are hardly larger than a latent is.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
-PIXELS = 16  # along the shorter side of pixel art; at the native size each is one latent, and the autoencoder could not draw smaller ones
-SHADES = 8  # that each of its three colours has
 SEPIA = np.array([[0.393, 0.769, 0.189], [0.349, 0.686, 0.168], [0.272, 0.534, 0.131]])  # the usual matrix, rows of r, g, b
-
-
-def pixel_art(picture: np.ndarray) -> np.ndarray:
-    """Return big square pixels of few colours."""
-    height, width = picture.shape[:2]
-    block = max(1, min(height, width) // PIXELS)
-    image = Image.fromarray(picture)
-    small = np.asarray(image.resize((width // block, height // block), Image.Resampling.BOX), dtype=np.float32)
-    few = (np.round(small / 255.0 * (SHADES - 1)) * (255.0 / (SHADES - 1))).astype(np.uint8)
-    return np.asarray(Image.fromarray(few).resize((width, height), Image.Resampling.NEAREST))
 
 
 def sepia(picture: np.ndarray) -> np.ndarray:
@@ -51,7 +42,6 @@ class Style:
 
 
 STYLES: dict[str, Style] = {
-    "pixel art": Style(pixel_art, ("pixel art of",), ("pixel art",)),
     "sepia": Style(sepia, ("a sepia photo of",), ("sepia", "sepia photo")),
     "watercolour": Style(
         watercolour,
@@ -65,8 +55,6 @@ def follows(name: str, picture: np.ndarray, plain: np.ndarray) -> bool:
     """Return whether a drawn picture (h, w, 3) uint8 is in a style; `plain` is the same one drawn without the style's words."""
     if name == "sepia":
         return _off_brown(picture) < 0.5 * _off_brown(plain)
-    if name == "pixel art":
-        return _at_borders(picture) > 2.0
     return _darkest(picture) > _darkest(plain) + 10.0 and _sharpness(picture) < 0.85 * _sharpness(plain)
 
 
@@ -76,19 +64,6 @@ def _off_brown(picture: np.ndarray) -> float:
     pixels = picture.astype(np.float32)
     shades = (pixels @ brown)[..., None] * brown
     return float(np.linalg.norm(pixels - shades, axis=-1).mean())
-
-
-def _at_borders(picture: np.ndarray) -> float:
-    """How much stronger edges are where pixel art has its borders; 1 in other pictures, above 20 in renderings of pixel art."""
-    block = min(picture.shape[:2]) // PIXELS
-    if block < 2:
-        return 1.0
-    ratios: list[float] = []
-    for axis in (0, 1):
-        steps = np.abs(np.diff(picture.astype(np.float32), axis=axis)).mean((1 - axis, 2))
-        border = np.arange(1, picture.shape[axis]) % block == 0
-        ratios.append(float(steps[border].mean() / (steps[~border].mean() + 0.15)))
-    return float(np.mean(ratios))
 
 
 def _darkest(picture: np.ndarray) -> float:
