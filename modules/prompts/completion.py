@@ -16,6 +16,8 @@ _WORDS = re.compile(r"[^,.;:\n()\[\]{}|<>]*$")
 _LETTERS = 2  # fewer say nothing
 _LETTERS_INSIDE = 3  # that find a word by its middle
 
+Kind = Literal["network", "wildcard", "word"]
+
 START, LATER_WORD, MIDDLE = range(3)
 """Where in a word the letters were found, the best first."""
 
@@ -34,7 +36,7 @@ class Word:
 class Typed:
     """What stands before the cursor: `text` is looked for among the words of its kind, and the last `length` characters give way."""
 
-    kind: Literal["network", "wildcard", "word"]
+    kind: Kind
     text: str
     length: int
 
@@ -84,13 +86,13 @@ def typed(before: str) -> list[Typed]:
     return [Typed("word", text, len(text)) for text in endings if len(text.strip()) >= _LETTERS]
 
 
-def complete(before: str, vocabularies: Callable[[Typed], Sequence[Vocabulary]], limit: int) -> tuple[int, list[Found]]:
+def complete(before: str, vocabularies: Callable[[Kind], Sequence[Vocabulary]], limit: int) -> tuple[int, list[Found]]:
     """How many characters at the end of `before` give way, and at most `limit` words for them; none is (0, []).
 
     The best fits come first and among them those of the earlier vocabularies.
     """
     for reading in typed(before):
-        found, finished = _found(reading, vocabularies(reading), limit)
+        found, finished = _found(reading, vocabularies(reading.kind), limit)
         if found or finished:
             return (reading.length, found) if found else (0, [])
     return 0, []

@@ -33,6 +33,8 @@ class FormPresets:
 
     def find(self, tab: str, name: str) -> Mapping[str, Any]:
         """A preset's values. Raises `InvalidRequest` where there is none of this name."""
+        if not name:
+            raise InvalidRequest("Choose a preset first. There is none yet? Type a name and save the form.")
         found = self._of(tab).get(name)
         if not isinstance(found, dict):
             raise InvalidRequest(f"There is no preset called {name!r}: choose one of the list, or save the form under that name first.")

@@ -302,7 +302,8 @@ class Page:
         True,
         "tac_active",
         "Offer words while a prompt is typed",
-        "Networks after <, wildcards after __, embeddings, the words a checkpoint was taught, and tags from the folder tags.",
+        "Networks after <, wildcards after __, embeddings, the words a checkpoint was taught, and tags from the folder tags. "
+        "Reload the page to see a change.",
     )
     tag_spaces: bool = setting(True, "tac_replaceUnderscores", "Write tags with spaces in place of underscores")
     keep_checkpoint_on_paste: bool = setting(True, "disable_weights_auto_swap", "Disregard checkpoint information from pasted infotext")

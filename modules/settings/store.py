@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from modules.domain.errors import InvalidRequest, SettingsConflict, StorageError
-from modules.settings.atomic import atomic_write, remove_leftovers, set_aside
-from modules.settings.safe_yaml import DamagedFileError, read_yaml, to_yaml
+from modules.domain.errors import SettingsConflict, StorageError
+from modules.settings.atomic import remove_leftovers, set_aside
+from modules.settings.safe_yaml import DamagedFileError, read_yaml
 from modules.settings.schema import Settings, rows
 from modules.settings.values import checked_options, fitting_values, plain, value_of, with_values
+from modules.settings.values_file import write_values
 
 _COMMENT = "Settings of diffusion-webui. Only what differs from the default is written here."
 
@@ -134,15 +135,7 @@ class SettingsStore:
         if not self._writable:
             raise StorageError(f"The settings can't be saved: {self._path.name} can't be read. Repair or move it, then restart.")
         document = _document(settings, self._document, changed)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(self._path, to_yaml(document, _COMMENT))
-        except DamagedFileError as error:
-            raise InvalidRequest(f"The settings are too long to be saved: {error}.") from error
-        except OSError as error:
-            raise StorageError(
-                f"The settings could not be saved to {self._path.name}: {error.strerror or error}. Nothing was changed."
-            ) from error
+        write_values(self._path, document, "settings", _COMMENT)
         self._document = document
         self._signature = _signature(self._path)
 

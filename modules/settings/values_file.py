@@ -16,6 +16,17 @@ from modules.settings.safe_yaml import DamagedFileError, read_yaml, to_yaml
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
 
+def write_values(path: Path, values: Mapping[str, Any], what: str, comment: str) -> None:
+    """Write a YAML file whole, or leave it as it was. Raises `InvalidRequest` and `StorageError`, in which `what` names the values."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, to_yaml(values, comment))
+    except DamagedFileError as error:
+        raise InvalidRequest(f"The {what} are too long to be saved: {error}.") from error
+    except OSError as error:
+        raise StorageError(f"The {what} could not be saved to {path.name}: {error.strerror or error}. Nothing was changed.") from error
+
+
 class ValuesFile:
     """Values of JSON's kinds by name, kept in memory and on the disk. Every method may be called from any thread.
 
@@ -47,15 +58,7 @@ class ValuesFile:
         with self._lock:
             if not self._writable:
                 raise StorageError(f"The {self._what} can't be saved: {self._path.name} can't be read, and it is not written over.")
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                atomic_write(self._path, to_yaml(kept, self._comment))
-            except DamagedFileError as error:
-                raise InvalidRequest(f"The {self._what} are too long to be saved: {error}.") from error
-            except OSError as error:
-                raise StorageError(
-                    f"The {self._what} could not be saved to {self._path.name}: {error.strerror or error}. Nothing was changed."
-                ) from error
+            write_values(self._path, kept, self._what, self._comment)
             self._values = MappingProxyType(kept)
 
     def _read(self) -> dict[str, JsonValue]:

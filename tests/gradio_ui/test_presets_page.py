@@ -52,7 +52,7 @@ def test_a_form_is_kept_under_a_name_and_brought_back(page: Page, webui: WebUI) 
     page.click("#txt2img_preset_delete")
     expect(told.filter(has_text="Preset wide deleted")).to_be_visible()
     page.click("#txt2img_preset_use")
-    expect(told.filter(has_text="There is no preset called")).to_be_visible()
+    expect(told.filter(has_text="Choose a preset first")).to_be_visible()
     expect(page.locator("#txt2img_steps input[type=number]")).to_have_value("33")
 
 

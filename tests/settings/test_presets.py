@@ -27,10 +27,10 @@ def test_presets_are_kept_for_each_tab(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     presets = FormPresets(tmp_path / "presets.yaml")
-    for name in ("", "gone"):
-        with pytest.raises(InvalidRequest, match="no preset called"):
+    for name, sentence in {"": "Choose a preset first", "gone": "no preset called 'gone'"}.items():
+        with pytest.raises(InvalidRequest, match=sentence):
             presets.find("txt2img", name)
-        with pytest.raises(InvalidRequest, match="no preset called"):
+        with pytest.raises(InvalidRequest, match=sentence):
             presets.delete("txt2img", name)
     for name in ("", "  ", "two\nlines", "x" * 101, "\ud800"):
         with pytest.raises(InvalidRequest, match="needs a name"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Body
 from modules.context import AppContext
 from modules.domain.errors import ModelNotFound
 from modules.gradio_ui.routes.networks import inserts, label
-from modules.prompts.completion import Found, Typed, Vocabulary, Word, complete
+from modules.prompts.completion import Found, Kind, Vocabulary, Word, complete
 from modules.settings.tags import Tag, TagFolder
 from modules.settings.wildcards import WildcardFolder
 
@@ -27,7 +28,7 @@ def completion_routes(context: AppContext) -> APIRouter:
     @router.post("/completions")
     def offer(before: Annotated[str, Body(embed=True, max_length=_LONGEST)]) -> dict[str, Any]:
         """What the end of `before` may become: `length` characters of it give way to a word's `insert`."""
-        length, found = complete(before, words.vocabularies, SHOWN)
+        length, found = complete(before, cache(words.vocabularies), SHOWN)
         return {"length": length, "words": [_json(each) for each in found]}
 
     return router
@@ -44,13 +45,13 @@ class _Words:
         self._kept: tuple[Sequence[Tag], bool] | None = None
         self._tags = Vocabulary(())
 
-    def vocabularies(self, reading: Typed) -> list[Vocabulary]:
+    def vocabularies(self, kind: Kind) -> list[Vocabulary]:
         """Where to look for what was typed, the preferred first."""
         catalog = self._context.catalog.snapshot()
-        if reading.kind == "network":
+        if kind == "network":
             rows = inserts(catalog.loras)
             return [Vocabulary(Word(label(row), insert, row.name) for row, insert in rows if insert)]
-        if reading.kind == "wildcard":
+        if kind == "wildcard":
             return [Vocabulary(Word(name, f"__{name}__", "wildcard") for name in self._wildcards.names())]
         try:
             taught = catalog.checkpoint(self._context.settings.current.models.checkpoint).taught_words
