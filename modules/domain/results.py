@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+UNFINISHED = "unfinished"
+"""The kind of a picture that the user ended on its way."""
+
 _FRAME = "frame-"
 """Kinds of pictures that show one on its way begin with this."""
 

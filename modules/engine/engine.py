@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -31,8 +32,17 @@ from modules.weights.placement import release_memory
 from modules.weights.preview_decoders import PreviewDecoders
 
 
+class Stop(Exception):
+    """What a watcher raises to end a batch. Where it is `rescue`, the engine adds the batch's pictures as far as they are."""
+
+    def __init__(self, *, rescue: bool = False) -> None:
+        super().__init__()
+        self.rescue = rescue
+        self.rescued: list[Drawn] = []
+
+
 class Watcher(Protocol):
-    """Who is told about a batch while it is made. Both may raise to stop it."""
+    """Who is told about a batch while it is made. Both may raise `Stop`."""
 
     def stage(self, text: str) -> None:
         """Something other than sampling begins."""
@@ -53,6 +63,29 @@ class _Used:
     refused_words: frozenset[str]
 
 
+class _Unstoppable:
+    """A watcher that is told and can't raise `Stop` again."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+
+    def stage(self, text: str) -> None:
+        with suppress(Stop):
+            self._watcher.stage(text)
+
+    def step(self, step: int, preview: bytes | None) -> None:
+        with suppress(Stop):
+            self._watcher.step(step, preview)
+
+
+Finish = Callable[[Tensor, list[Image.Image]], list[Drawn]]
+"""Makes what is shown of a batch's latents (B, C, H, W) and its decoded pictures."""
+
+
+def _as_they_are(latents: Tensor, pictures: list[Image.Image]) -> list[Drawn]:
+    return [Drawn(image=picture) for picture in pictures]
+
+
 class Engine:
     """Draws the batches of plans, one at a time."""
 
@@ -66,7 +99,7 @@ class Engine:
         self._remarks: list[str] = []
 
     def run(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> list[Drawn]:
-        """The batch's pictures. Raises the errors of loading and drawing, and whatever the watcher raises."""
+        """The batch's pictures. Raises the errors of loading and drawing, and what the watcher raises."""
         self._tiled, self._used, self._remarks = False, [], []
         if plan.start is not None:
             return self._from_picture(plan, plan.start, previews, watcher)
@@ -83,8 +116,9 @@ class Engine:
                 begin = start_latents(plan, start, canvas, model)
                 pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, start.walked, pacer)
-                latents = sample_from(plan, start, begin, model, roll, refiner)
-                pacer.finish()
+                with self._rescuing(plan, model, pacer, watcher, partial(_laid_out, start, canvas, begin)):
+                    latents = sample_from(plan, start, begin, model, roll, refiner)
+                    pacer.finish()
             with self.lent(refiner.spec or plan.model, watcher) as model:
                 frames = roll.frames(plan, model, watcher.stage)
                 pictures = self._decoded(plan, model, latents, watcher)
@@ -98,8 +132,9 @@ class Engine:
             with self.lent(plan.model, watcher) as model:
                 pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, plan.steps, pacer)
-                latents = sample(plan, model, roll, refiner)
-                pacer.finish()
+                with self._rescuing(plan, model, pacer, watcher):
+                    latents = sample(plan, model, roll, refiner)
+                    pacer.finish()
             with self.lent(refiner.spec or plan.model, watcher) as model:
                 frames = roll.frames(plan, model, watcher.stage)
                 if plan.hires is None:
@@ -131,10 +166,25 @@ class Engine:
             refiner = _Refining(self, borrowed, watcher)
             with self.lent(second.model, watcher) as model:
                 pacer = self._pacer(second, model, previews, count_on)
-                latents = sample_second(plan, hires, model, latents, pacer, refiner)
-                pacer.finish()
+                with self._rescuing(second, model, pacer, watcher):
+                    latents = sample_second(plan, hires, model, latents, pacer, refiner)
+                    pacer.finish()
             with self.lent(refiner.spec or second.model, watcher) as model:
                 return self._decoded(second, model, latents, watcher)
+
+    @contextmanager
+    def _rescuing(
+        self, plan: ImagePlan, model: LoadedModel, pacer: StepPacer, watcher: Watcher, finish: Finish = _as_they_are
+    ) -> Generator[None]:
+        """Within, a `Stop` that is `rescue` takes along what the batch has become so far, made ready by `finish`."""
+        try:
+            yield
+        except Stop as stop:
+            latents = pacer.latest
+            if stop.rescue and latents is not None:
+                told = _Unstoppable(watcher)
+                stop.rescued = finish(latents, [self._decode(plan, model, latents, at, told) for at in range(len(latents))])
+            raise
 
     def _decoded(self, plan: ImagePlan, model: LoadedModel, latents: Tensor, watcher: Watcher) -> list[Image.Image]:
         pictures = [self._decode(plan, model, latents, position, watcher) for position in range(len(latents))]

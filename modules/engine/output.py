@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from modules.domain.errors import StorageError
 from modules.domain.events import ImageDone, JobEvent
 from modules.domain.plans import ImagePlan
+from modules.domain.results import UNFINISHED
 from modules.engine.canvas import Drawn
 from modules.engine.file_hashes import FileHashes
 from modules.engine.infotext import denoising_strength, image_infotext, number
@@ -54,6 +56,11 @@ class PictureWriter:
             for kind, picture in drawn.extras:
                 self._submit(plan, position, picture, kind, index)
             self._submit(plan, position, drawn.image, "image", index)
+
+    def put_unfinished(self, plan: ImagePlan, position: int, drawn: Drawn, step: int) -> None:
+        """Write what became of the picture at `position` until the user ended it after `step`; it stays out of the grid."""
+        plan = replace(plan, said=(*plan.said, ("Unfinished", f"{step} of {plan.all_steps} steps")))
+        self._submit(plan, position, drawn.image, UNFINISHED, plan.index + position)
 
     def put_grid(self, plan: ImagePlan, *, complete: bool) -> None:
         """Write the grid of all pictures, where one is wanted; `plan` is the first batch's. Not `complete`: some were made in an earlier

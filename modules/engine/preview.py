@@ -78,8 +78,11 @@ class StepPacer:
         self._report = report
         self._asynchronous = device.type == "cuda"
         self._pending: tuple[int, Tensor | None, torch.cuda.Event] | None = None
+        self.latest: Tensor | None = None
+        """The batch (B, C, H, W) as the last step saw it: finished, but for what later steps would have changed."""
 
     def __call__(self, i: int, x: Tensor, sigma: float, denoised: Tensor) -> None:
+        self.latest = denoised
         frames = self._previews.frames(i + 1, denoised)
         if not self._asynchronous:
             self._report(i + 1, None if frames is None else self._previews.encode(frames))

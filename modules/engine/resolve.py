@@ -42,6 +42,8 @@ class OutputOptions:
     grid: bool = True
     grid_only_if_multiple: bool = True
     grid_rows: int = -1
+    unfinished: bool = False
+    """Whether pictures that the user ended on their way are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +253,7 @@ def output_options(settings: Settings) -> OutputOptions:
         grid=saving.save_grid or saving.show_grid,
         grid_only_if_multiple=saving.grid_only_if_multiple,
         grid_rows=saving.grid_rows,
+        unfinished=saving.save_incomplete,
     )
 
 

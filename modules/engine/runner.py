@@ -1,7 +1,7 @@
 """The engine's end of the seam: one job run to its end, everything said through events, exactly one of them terminal.
 
 Interrupt and Skip act at the next sampling step. Pictures of finished batches are kept; a batch that is stopped half-way is dropped,
-since a half-denoised picture is not what was asked for.
+since a half-denoised picture is not what was asked for, unless the settings want those too: then it is decoded as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -23,8 +24,7 @@ from modules.domain.extras import ExtrasRequest
 from modules.domain.merging import MergeRequest
 from modules.domain.plans import ImagePlan
 from modules.domain.training import TrainRequest
-from modules.engine.canvas import Drawn
-from modules.engine.engine import Engine
+from modules.engine.engine import Engine, Stop
 from modules.engine.extras import run_extras
 from modules.engine.file_hashes import FileHashes
 from modules.engine.merge import run_merge
@@ -43,11 +43,11 @@ log = logging.getLogger(__name__)
 Say = Callable[[JobEvent], None]
 
 
-class _Interrupted(Exception):
+class _Interrupted(Stop):
     """The user ended the job."""
 
 
-class _Skipped(Exception):
+class _Skipped(Stop):
     """The user left the batch."""
 
 
@@ -97,65 +97,80 @@ class EngineRunner:
             return run_training(job, job.request, self._engine, self._paths, self._hashes, self._version, say, control)
         if isinstance(job.request, MergeRequest):
             return run_merge(job, job.request, self._paths.checkpoints[0], self._digests, say, control)
+        return self._draw(job, cast("Settings", job.settings), say, control)
+
+    def _draw(self, job: RunJob, settings: Settings, say: Say, control: Control) -> JobEvent:
+        """All of a job that draws pictures but its last event, which is returned."""
         started = time.monotonic()
-        settings = cast("Settings", job.settings)
         plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
         say(Started(job_id=job.job_id, attempt=job.attempt, image_count=job.request.image_count))
-        writer = PictureWriter(job, output_options(settings), say, self._hashes, self._version)
+        output = output_options(settings)
+        writer = PictureWriter(job, output, say, self._hashes, self._version)
         notes: dict[str, None] = {}  # in the order in which they came up, each once
+        left = [(number, plan) for number, plan in enumerate(plans, start=1) if not _is_done(plan, job)]
+        to_the_end = False
         try:
-            left = [(number, plan) for number, plan in enumerate(plans, start=1) if not _is_done(plan, job)]
-            for number, plan in left:
-                watcher = _JobWatcher(job, plan, say, control, number, len(plans))
-                pictures = self._batch(plan, preview_options(settings), watcher)
-                if not pictures:
-                    continue
-                notes.update(dict.fromkeys((*plan.notes, *self._engine.notes(plan))))
-                drawn = self._engine.as_drawn(plan)
-                for position, picture in enumerate(pictures):
-                    writer.put(drawn, position, picture)
+            with suppress(_Interrupted):
+                for number, plan in left:
+                    if control.ending():
+                        break
+                    watcher = _JobWatcher(job, plan, say, control, number, len(plans), rescue=output.unfinished)
+                    notes.update(dict.fromkeys(self._batch(plan, preview_options(settings), watcher, writer)))
+                else:
+                    to_the_end = True
             writer.put_grid(plans[0], complete=len(left) == len(plans))
             writer.finish()
-        except _Interrupted:
-            writer.finish()
-            return Cancelled(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started)
         finally:
             writer.close()
+        seconds = time.monotonic() - started
+        if not to_the_end:
+            return Cancelled(job_id=job.job_id, attempt=job.attempt, seconds=seconds)
         notes.update(dict.fromkeys(writer.notes))
-        return Finished(job_id=job.job_id, attempt=job.attempt, seconds=time.monotonic() - started, notes=tuple(notes))
+        return Finished(job_id=job.job_id, attempt=job.attempt, seconds=seconds, notes=tuple(notes))
 
-    def _batch(self, plan: ImagePlan, previews: PreviewOptions, watcher: _JobWatcher) -> list[Drawn]:
-        """The pictures of one batch; none where it was skipped."""
+    def _batch(self, plan: ImagePlan, previews: PreviewOptions, watcher: _JobWatcher, writer: PictureWriter) -> tuple[str, ...]:
+        """Draw one batch and put its pictures to the writer; what the user should know of it. Raises `_Interrupted`."""
         self._hashes.prepare(plan.model)
         try:
             watcher.check()
-            return self._engine.run(plan, previews, watcher)
-        except _Skipped:
-            return []
+            pictures = self._engine.run(plan, previews, watcher)
+        except Stop as stop:
+            for position, picture in enumerate(stop.rescued):
+                writer.put_unfinished(self._engine.as_drawn(plan), position, picture, watcher.last_step)
+            if isinstance(stop, _Skipped):
+                return ()
+            raise
+        drawn = self._engine.as_drawn(plan)
+        for position, picture in enumerate(pictures):
+            writer.put(drawn, position, picture)
+        return (*plan.notes, *self._engine.notes(plan))
 
 
 class _JobWatcher:
     """An `engine.Watcher` that turns what it sees into a job's events, and the user's wishes into exceptions."""
 
-    def __init__(self, job: RunJob, plan: ImagePlan, say: Say, control: Control, batch: int, batches: int) -> None:
+    def __init__(self, job: RunJob, plan: ImagePlan, say: Say, control: Control, batch: int, batches: int, *, rescue: bool) -> None:
         self._job = job
         self._plan = plan
         self._say = say
         self._control = control
         self._batch = batch
         self._batches = batches
+        self._rescue = rescue
+        self.last_step = 0
 
     def check(self) -> None:
         if self._control.interrupted():
-            raise _Interrupted
+            raise _Interrupted(rescue=self._rescue)
         if self._control.skipped():
-            raise _Skipped
+            raise _Skipped(rescue=self._rescue)
 
     def stage(self, text: str) -> None:
         self._say(Stage(job_id=self._job.job_id, attempt=self._job.attempt, text=text))
         self.check()
 
     def step(self, step: int, preview: bytes | None) -> None:
+        self.last_step = step
         self._say(
             StepDone(
                 job_id=self._job.job_id,

@@ -18,7 +18,7 @@ from modules.domain.events import ImageDone
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
 from modules.domain.merging import MergeRequest
-from modules.domain.results import step_of
+from modules.domain.results import UNFINISHED, step_of
 from modules.domain.training import TrainRequest
 from modules.imaging.filenames import file_name, folder_name, safe_name
 from modules.settings.atomic import sync_directory
@@ -26,8 +26,13 @@ from modules.settings.schema import Saving
 
 START_IMAGES_FOLDER = "init-images"
 
-SUFFIXES = {"mask": "-mask", "mask_composite": "-mask-composite", "before_color_correction": "-before-color-correction"}
-"""What A1111 adds to the name of a picture that is saved beside another one, by its kind."""
+SUFFIXES = {
+    "mask": "-mask",
+    "mask_composite": "-mask-composite",
+    "before_color_correction": "-before-color-correction",
+    UNFINISHED: "-unfinished",
+}
+"""What is added to the name of a picture that is not simply the result, by its kind; but for the last one as in A1111."""
 
 _NUMBER = re.compile(r"(\d{1,9})(?=[-.])")
 _TRIES = 1000

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from modules.domain.jobs import Job
-from modules.domain.results import SavedImage
+from modules.domain.results import UNFINISHED, SavedImage
 from modules.gallery.inputs import StoredInput
 from modules.http_api.access import Api, user_of
 from modules.http_api.errors import PROBLEMS, ApiRoute, JobFailed
@@ -132,6 +132,7 @@ def shown_images(job: Job, images: Sequence[SavedImage]) -> list[SavedImage]:
     settings: Settings = job.settings
     shown = {
         "image": True,
+        UNFINISHED: True,
         "grid": settings.saving.show_grid,
         "mask": settings.img2img.return_mask,
         "mask_composite": settings.img2img.return_mask_composite,

@@ -9,7 +9,7 @@ from typing import Any
 from modules.domain.catalog import Catalog
 from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest, Seed
-from modules.domain.results import SavedImage
+from modules.domain.results import UNFINISHED, SavedImage
 from modules.imaging.infotext import parse_infotext
 from modules.imaging.reproduction import written_fields
 
@@ -35,7 +35,7 @@ def generation_info(
     """The object for the `images` of a job, grid first where there is one; `notes` are added to the job's own."""
     request = job.request
     assert isinstance(request, GenerationRequest), "the routes that draw submitted it"
-    pictures = [image for image in images if image.kind == "image"]
+    pictures = [image for image in images if image.kind in ("image", UNFINISHED)]
     fields = dict(written_fields(parse_infotext(pictures[0].infotext, defaults=False))) if pictures else {}
     first_seed = pictures[0].seed if pictures else request.seed.value
     texts = [parse_infotext(image.infotext, defaults=False) for image in pictures]

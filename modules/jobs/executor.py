@@ -65,9 +65,9 @@ class InProcessExecutor:
         self._unload_if_wanted(runner)
         self._on_status(runner.status())
 
-    def interrupt(self, job_id: str) -> None:
+    def interrupt(self, job_id: str, *, after_batch: bool = False) -> None:
         """Tell the job to end."""
-        self._controls.interrupt(job_id)
+        self._controls.interrupt(job_id, after_batch=after_batch)
 
     def skip(self, job_id: str) -> None:
         """Tell the job to leave its batch."""
@@ -142,7 +142,7 @@ class ChildProcessExecutor:
         self._busy = False
         self._deaths = 0
         self._last_death = ""
-        self._interrupted: tuple[str, float] = ("", 0.0)
+        self._wish: tuple[Interrupt, float] = (Interrupt(""), 0.0)  # the last one, and since when
         self._known = EngineStatus(state="ready")
         self._on_status: Callable[[EngineStatus], None] = lambda status: None
 
@@ -169,9 +169,9 @@ class ChildProcessExecutor:
         try:
             if child.ready:
                 self._on_status(replace(self._known, state="busy"))
-            if self._interrupted[0] == job.job_id:
+            if self._wish[0].job_id == job.job_id:
                 # said to the child before this one, or to none
-                child.outbox.put(Interrupt(job.job_id))
+                child.outbox.put(self._wish[0])
             child.outbox.put(job)
             while True:
                 message = child.messages.get()
@@ -185,19 +185,19 @@ class ChildProcessExecutor:
             self._busy = False
         self._on_status(self._known)
 
-    def interrupt(self, job_id: str) -> None:
-        """Tell the job to end; when it was told long ago and still runs, end the child."""
-        now = time.monotonic()
+    def interrupt(self, job_id: str, *, after_batch: bool = False) -> None:
+        """Tell the job to end; when it was told long ago to do so at once and still runs, end the child."""
+        now, wish = time.monotonic(), Interrupt(job_id, after_batch)
         with self._changed:
             child = self._child
-            first, since = self._interrupted
-            if first != job_id:
-                self._interrupted = (job_id, now)
+            last, since = self._wish
+            if last not in (wish, Interrupt(job_id)):
+                self._wish = (wish, now)
                 self._changed.notify_all()
-        if first == job_id and child is not None and now - since >= self._patience:
+        if last == wish == Interrupt(job_id) and child is not None and now - since >= self._patience:
             log.warning("the engine does not react to Interrupt; it is ended and started again")
             child.process.kill()
-        self._tell(Interrupt(job_id))
+        self._tell(wish)
 
     def skip(self, job_id: str) -> None:
         """Tell the job to leave its batch."""
@@ -233,7 +233,7 @@ class ChildProcessExecutor:
     def _living_child(self, job_id: str) -> _Child:
         """The child that a job can be given to, waited for between two children; an interrupt meanwhile has nobody else to end the job."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._child is not None or self._interrupted[0] == job_id)
+            self._changed.wait_for(lambda: self._closing or self._child is not None or self._wish[0].job_id == job_id)
             if self._closing or self._child is None:
                 raise EngineDied("The engine was stopped." if self._closing else "The engine is being started.")
             return self._child

@@ -40,7 +40,13 @@ class RunJob:
 class Control(Protocol):
     """How a running job learns what the user wants of it; asked after every step."""
 
-    def interrupted(self) -> bool: ...
+    def interrupted(self) -> bool:
+        """Whether the job is to end now."""
+        ...
+
+    def ending(self) -> bool:
+        """Whether no further batch is to begin; also true of an interrupted job."""
+        ...
 
     def skipped(self) -> bool:
         """True once for each press of Skip: leave this batch, go on with the next."""
@@ -70,7 +76,9 @@ class Executor(Protocol):
         """Run to the terminal event, calling `emit` in order. Raises `EngineDied` when the engine is gone; it is being restarted then."""
         ...
 
-    def interrupt(self, job_id: str) -> None: ...
+    def interrupt(self, job_id: str, *, after_batch: bool = False) -> None:
+        """End this job within a step, or with the batch that is being drawn."""
+        ...
 
     def skip(self, job_id: str) -> None: ...
 

@@ -135,13 +135,13 @@ class JobQueue:
                 self._lock.notify_all()
         return job
 
-    def interrupt(self, job_id: str) -> bool:
-        """End this job: at once when it waits, within a step when it runs. False when it is over already."""
+    def interrupt(self, job_id: str, *, after_batch: bool = False) -> bool:
+        """End this job: at once when it waits, within a step or `after_batch` when it runs. False when it is over already."""
         with self._lock:
             run = self._run
             if run is not None and run.job.id == job_id:
                 run.wants_cancel = True
-                self._executor.interrupt(job_id)
+                self._executor.interrupt(job_id, after_batch=after_batch)
                 return True
             if not self._store.cancel(job_id):
                 return False

@@ -27,9 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Parent to child: end this job."""
+    """Parent to child: end this job, now or with the batch that is being drawn."""
 
     job_id: str
+    after_batch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,13 @@ class Controls:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._interrupted: set[str] = set()
+        self._interrupted: dict[str, bool] = {}  # by job: whether the batch that is being drawn may be finished
         self._skips: dict[str, int] = {}
 
-    def interrupt(self, job_id: str) -> None:
-        """The user wants this job to end."""
+    def interrupt(self, job_id: str, *, after_batch: bool = False) -> None:
+        """The user wants this job to end, now or after its batch; "now" is not taken back."""
         with self._lock:
-            self._interrupted.add(job_id)
+            self._interrupted[job_id] = after_batch and self._interrupted.get(job_id, True)
 
     def skip(self, job_id: str) -> None:
         """The user wants this job to leave its batch, once more."""
@@ -77,12 +78,17 @@ class Controls:
     def for_job(self, job_id: str) -> Control:
         """The control of a job that begins; what was said of other jobs before is dropped."""
         with self._lock:
-            self._interrupted &= {job_id}
+            self._interrupted = {key: late for key, late in self._interrupted.items() if key == job_id}
             self._skips = {key: count for key, count in self._skips.items() if key == job_id}
         return _JobControl(self, job_id)
 
     def is_interrupted(self, job_id: str) -> bool:
-        """Whether the job is to end."""
+        """Whether the job is to end now."""
+        with self._lock:
+            return self._interrupted.get(job_id) is False
+
+    def is_ending(self, job_id: str) -> bool:
+        """Whether the job is to end, now or after its batch."""
         with self._lock:
             return job_id in self._interrupted
 
@@ -101,6 +107,9 @@ class _JobControl:
 
     def interrupted(self) -> bool:
         return self._controls.is_interrupted(self._job_id)
+
+    def ending(self) -> bool:
+        return self._controls.is_ending(self._job_id)
 
     def skipped(self) -> bool:
         return self._controls.take_skip(self._job_id)
@@ -189,7 +198,7 @@ def _listen(connection: Connection, controls: Controls, inbox: queue.SimpleQueue
         except (EOFError, OSError):
             os._exit(0)
         if isinstance(message, Interrupt):
-            controls.interrupt(message.job_id)
+            controls.interrupt(message.job_id, after_batch=message.after_batch)
         elif isinstance(message, Skip):
             controls.skip(message.job_id)
         elif isinstance(message, Quit):

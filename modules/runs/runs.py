@@ -19,6 +19,7 @@ from PIL import Image
 from modules.domain.catalog import CatalogSource
 from modules.domain.errors import InvalidRequest, QueueFull, StorageError
 from modules.domain.events import TERMINAL, EngineStatus, JobEvent
+from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
 from modules.domain.styles import Style
@@ -142,8 +143,11 @@ class Runs:
         self._store.move(run_id, ("running", "paused"), "cancelling")
         return self._changed(run_id)
 
-    def interrupt(self, job_id: str) -> bool:
-        """What Interrupt means: end the job, and the run or the batch of files that it belongs to. False when the job is over already."""
+    def interrupt(self, job_id: str, *, after_batch: bool = False) -> bool:
+        """What Interrupt means: end the job, and the run or the batch of files that it belongs to. False when the job is over already.
+
+        `after_batch`: what is being drawn is finished first, unless it belongs to a run, which can go on later.
+        """
         run = self.get(self.run_of(job_id))
         if run is not None and run.active:
             self.cancel(run.id)
@@ -152,7 +156,16 @@ class Runs:
             for other in self._queue.list(job.owner, limit=-1, active_only=True):
                 if other.click == job.click and other.id != job_id:
                     self._queue.interrupt(other.id)  # before the job itself, so that none of them begins
-        return self._queue.interrupt(job_id)
+        return self._queue.interrupt(job_id, after_batch=after_batch)
+
+    def has_more(self, job: Job) -> bool:
+        """Whether a job is being drawn and more pictures of the same click, but no run, would follow the batch that it is at."""
+        if job.state != "running" or self.run_of(job.id):
+            return False
+        if isinstance(job.request, GenerationRequest) and max(1, self._queue.progress(job.id).batch) < job.request.batch_count:
+            return True
+        waiting = self._queue.list(job.owner, limit=-1, active_only=True) if job.click else []
+        return any(other.click == job.click and other.id != job.id for other in waiting)
 
     def get(self, run_id: str) -> Run | None:
         """The run as it is now, or None."""

@@ -36,6 +36,12 @@ class Saving:
     save_before_color_correction: bool = setting(
         False, "save_images_before_color_correction", "Save a copy of image before applying color correction to img2img results"
     )
+    save_incomplete: bool = setting(
+        False,
+        "save_incomplete_images",
+        "Save incomplete images",
+        "Decode and save what Interrupt or Skip leaves unfinished. Otherwise the last preview is shown until something else is.",
+    )
     save_mask: bool = setting(False, "save_mask", "For inpainting, save a copy of the greyscale mask")
     save_mask_composite: bool = setting(False, "save_mask_composite", "For inpainting, save a masked composite")
     save_start_image: bool = setting(False, "save_init_img", "Save init images when using img2img")
@@ -306,6 +312,12 @@ class Page:
         "Reload the page to see a change.",
     )
     tag_spaces: bool = setting(True, "tac_replaceUnderscores", "Write tags with spaces in place of underscores")
+    interrupt_after_current: bool = setting(
+        True,
+        "interrupt_after_current",
+        "Don't Interrupt in the middle",
+        "Interrupt lets the picture that is being drawn be finished while more of the same click would follow; pressed again, it ends now.",
+    )
     keep_checkpoint_on_paste: bool = setting(True, "disable_weights_auto_swap", "Disregard checkpoint information from pasted infotext")
     send_prompt: bool = setting(True, "send_prompt", "Send the prompt along when sending a picture to img2img or inpaint")
     send_seed: bool = setting(True, "send_seed", "Send the seed along when sending a picture to img2img or inpaint")

@@ -32,15 +32,19 @@ CPU = DeviceOptions(use_cpu=True)
 
 @dataclass
 class Wishes:
-    """A `Control` that is asked after every step: `interrupt_when` and `skip_when` get the number of the question, from 1."""
+    """A `Control` that is asked after every step: each wish gets the number of the question, from 1; `end_when` of the last question."""
 
     interrupt_when: Callable[[int], bool] = lambda asked: False
+    end_when: Callable[[int], bool] = lambda asked: False
     skip_when: Callable[[int], bool] = lambda asked: False
     asked: int = 0
 
     def interrupted(self) -> bool:
         self.asked += 1
         return self.interrupt_when(self.asked)
+
+    def ending(self) -> bool:
+        return self.end_when(self.asked)
 
     def skipped(self) -> bool:
         return self.skip_when(self.asked)

@@ -19,6 +19,8 @@ from PIL import Image
 from modules.domain.catalog import CheckpointInfo
 from modules.domain.events import TERMINAL, Cancelled, Failed, Finished, JobEvent, Stage, Started
 from modules.domain.plans import ModelSpec
+from modules.domain.requests import HiresPass
+from modules.domain.results import UNFINISHED
 from modules.engine.resolve import resolve
 from modules.imaging.files import read_infotext
 from modules.imaging.infotext import parse_infotext
@@ -97,6 +99,40 @@ def test_interrupt_stops_within_a_step_and_keeps_finished_pictures(studio: Studi
     assert [(event.batch, event.step) for event in steps(events)][-1] == (2, 2)
     assert not images(events, "grid")
     assert isinstance(studio.run()[-1], Finished)
+
+
+def test_a_job_that_is_to_end_finishes_its_batch_and_makes_the_grid_of_what_there_is(studio: Studio) -> None:
+    events = studio.run(batch_count=4, steps=4, wishes=Wishes(end_when=lambda asked: asked >= 9))
+    assert ends_once(events) and isinstance(events[-1], Cancelled)
+    assert [event.index for event in images(events)] == [0, 1]
+    assert len(images(events, "grid")) == 1
+    whole = images(studio.run(batch_count=4, steps=4))
+    assert np.array_equal(pixels(images(events)[1]), pixels(whole[1]))
+
+
+@pytest.mark.parametrize("wishes", [{"interrupt_when": lambda asked: asked >= 5}, {"skip_when": lambda asked: asked == 5}])
+def test_an_unfinished_picture_is_decoded_where_the_settings_want_it(studio: Studio, wishes: dict[str, Callable[[int], bool]]) -> None:
+    events = studio.run(batch_size=2, steps=6, wishes=Wishes(**wishes))
+    assert not images(events) and not images(events, UNFINISHED)
+    studio.settings = Settings(saving=Saving(save_incomplete=True), previews=Previews(method="Full"))
+    events = studio.run(batch_size=2, steps=6, wishes=Wishes(**wishes))
+    assert ends_once(events) and isinstance(events[-1], Cancelled if "interrupt_when" in wishes else Finished)
+    assert not images(events) and not images(events, "grid")
+    rescued = images(events, UNFINISHED)
+    assert [(event.index, event.seed) for event in rescued] == [(0, 7), (1, 8)]
+    fields = parse_infotext(rescued[0].infotext)
+    assert (fields["Steps"], fields["Unfinished"]) == ("6", f"{steps(events)[-1].step} of 6 steps")
+    assert pixels(rescued[0]).shape == (32, 32, 3)
+    assert not np.array_equal(pixels(rescued[0]), pixels(images(studio.run(batch_size=2, steps=6))[0]))
+
+
+def test_an_unfinished_second_pass_and_an_unfinished_inpainting_are_kept_as_they_would_be_shown(studio: Studio) -> None:
+    studio.settings = Settings(saving=Saving(save_incomplete=True))
+    second = HiresPass(scale=2.0, upscaler="Latent", denoising_strength=0.7)
+    events = studio.run(steps=4, hires=second, wishes=Wishes(interrupt_when=lambda asked: asked >= 10))
+    found = images(events, UNFINISHED)
+    assert [pixels(event).shape for event in found] == [(64, 64, 3)]
+    assert parse_infotext(found[0].infotext)["Unfinished"] == f"{steps(events)[-1].step} of {steps(events)[-1].steps} steps"
 
 
 def test_interrupt_before_the_first_step_makes_nothing(studio: Studio) -> None:

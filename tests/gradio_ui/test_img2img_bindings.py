@@ -152,6 +152,18 @@ def test_interrupt_ends_a_batch_and_cancel_one_file_of_it(context: AppContext, t
     assert {_state(context, job) for job in (alone, *others)} == {"queued"}
 
 
+def test_more_of_a_click_is_known_while_it_is_drawn(context: AppContext) -> None:
+    one, several = replace(PLAIN, batch_count=1), replace(PLAIN, batch_count=3)
+    (alone,), _ = submit_together(context, [one], "")
+    (many,), _ = submit_together(context, [several], "")
+    (first, second), _ = submit_together(context, [one, one], "")
+    drawn = [replace(job, state="running") for job in (alone, many, first)]
+    assert [context.runs.has_more(job) for job in drawn] == [False, True, True]
+    assert not context.runs.has_more(many), "it waits: nothing is drawn that could be finished"
+    context.queue.interrupt(second.id)
+    assert not context.runs.has_more(drawn[-1])
+
+
 def test_a_batch_that_the_queue_has_no_room_for_waits_in_part_and_says_so(context: AppContext) -> None:
     context.settings.update({"queue_limit": 3})
     jobs, notes = submit_together(context, [PLAIN] * 5, "")

@@ -244,6 +244,9 @@ def test_interrupt_ends_the_whole_batch(page: Page, webui: WebUI, tmp_path: Path
     ours = "[...webui.jobs.values()].filter((job) => job.prompt === 'a batch to be ended')"
     page.wait_for_function(f"() => {ours}.length === 3 && {ours}.some((job) => job.state === 'running')", timeout=60_000)
     page.click("#img2img_interrupt")
+    page.wait_for_function(f"() => {ours}.filter((job) => job.state === 'cancelled').length === 2", timeout=60_000)
+    expect(page.locator("#img2img_progress")).to_contain_text("the last one")
+    page.click("#img2img_interrupt")
     page.wait_for_function(f"() => {ours}.every((job) => job.state === 'cancelled')", timeout=60_000)
 
 

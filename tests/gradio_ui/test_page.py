@@ -151,19 +151,6 @@ def test_a_reload_in_mid_generation_finds_prompt_progress_and_result(page: Page)
     fill(page, "txt2img_batch_count", 1)
 
 
-def test_interrupt_stops_the_job_and_the_next_one_works(page: Page) -> None:
-    _quick_form(page, "a slow one", steps=150)
-    fill(page, "txt2img_batch_count", 20)
-    page.click("#txt2img_generate")
-    page.wait_for_function("() => document.querySelector('#txt2img_progress').textContent.includes('step')", timeout=60_000)
-    page.click("#txt2img_interrupt")
-    page.wait_for_function("() => !webui.busy()", timeout=60_000)
-    expect(page.locator("#html_log_txt2img")).to_contain_text("interrupted")
-    fill(page, "txt2img_batch_count", 1)
-    fill(page, "txt2img_steps", 2)
-    generate(page)
-
-
 def test_all_that_wait_are_cancelled_with_one_click_and_what_is_drawn_goes_on(page: Page) -> None:
     _quick_form(page, "being drawn", steps=150)
     fill(page, "txt2img_batch_count", 8)

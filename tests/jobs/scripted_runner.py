@@ -95,6 +95,9 @@ class ScriptedRunner:
             numbers = range(batch * request.batch_size, (batch + 1) * request.batch_size)
             if set(numbers) <= job.done:
                 continue
+            if control.ending():
+                emit(Cancelled(**common, seconds=0.1))
+                return
             skipped = False
             for step in range(request.steps):
                 time.sleep(seconds)

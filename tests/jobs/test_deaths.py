@@ -124,6 +124,18 @@ def test_interrupting_an_engine_that_hangs_replaces_it(tmp_path: Path) -> None:
         assert made.wait(after).state == "done"
 
 
+def test_an_engine_that_may_finish_its_batch_is_not_taken_for_one_that_hangs(tmp_path: Path) -> None:
+    with house(tmp_path, patience=0.1) as made:
+        job = made.submit("slow", steps=20, batch_count=3)
+        made.wait_for(lambda: bool(made.heard(Started, job)))
+        for _ in range(3):
+            made.queue.interrupt(job.id, after_batch=True)
+            time.sleep(0.2)
+        assert made.wait(job).state == "cancelled"
+        assert [image.index for image in made.gallery.for_job(job.id)] == [0]
+        assert not [event for event in made.events if getattr(event, "state", "") == "restarting"]
+
+
 def test_a_job_is_interrupted_at_once_also_where_no_engine_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[float] = []
 

@@ -80,6 +80,22 @@ def test_interrupt_keeps_the_finished_pictures(shared: House) -> None:
     assert not shared.queue.interrupt(job.id), "it is over"
 
 
+def test_a_gentle_interrupt_finishes_the_batch_and_a_second_one_does_not(shared: House) -> None:
+    job = shared.submit("slow", steps=10, batch_count=50)
+    shared.wait_for(lambda: bool(shared.heard(StepDone, job)))
+    assert shared.queue.interrupt(job.id, after_batch=True)
+    assert shared.wait(job).state == "cancelled"
+    assert [image.index for image in shared.gallery.for_job(job.id)] == [0]
+    assert [event.step for event in shared.heard(StepDone, job)] == [*range(1, 11)]
+    job = shared.submit("slow", steps=1000, batch_count=2)
+    shared.wait_for(lambda: bool(shared.heard(StepDone, job)))
+    shared.queue.interrupt(job.id, after_batch=True)
+    shared.queue.interrupt(job.id)
+    shared.queue.interrupt(job.id, after_batch=True)
+    assert shared.wait(job, 5.0).state == "cancelled"
+    assert not shared.gallery.for_job(job.id)
+
+
 def test_interrupt_takes_a_waiting_job_out_and_touches_no_other(shared: House) -> None:
     running, waiting, last = shared.submit("slow", steps=10), shared.submit(), shared.submit()
     assert shared.queue.interrupt(waiting.id)

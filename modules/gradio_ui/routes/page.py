@@ -111,9 +111,11 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
         return StreamingResponse(job_stream(context, _user(request)), media_type="text/event-stream", headers=headers)
 
     @router.post("/jobs/{job_id}/interrupt")
-    def interrupt(job_id: str, request: Request) -> dict[str, str]:
-        context.runs.interrupt(_own_job(context, job_id, request).id)
-        return {}
+    def interrupt(job_id: str, request: Request, now: bool = False) -> dict[str, bool]:
+        job = _own_job(context, job_id, request)
+        gently = not now and context.settings.current.page.interrupt_after_current and context.runs.has_more(job)
+        context.runs.interrupt(job.id, after_batch=gently)
+        return {"ending": gently}
 
     @router.post("/jobs/{job_id}/cancel")
     def cancel(job_id: str, request: Request) -> dict[str, str]:

@@ -10,7 +10,7 @@
     res_switch_btn: 'Swap width and height',
     random_seed: 'Set the seed to -1: a new random one for every click',
     reuse_seed: 'Reuse the seed of the picture that is shown',
-    interrupt: 'Stop the running job, with its run or batch of files, after this step; finished pictures are kept (Esc)',
+    interrupt: 'Stop the running job, with its run or batch of files; while more pictures would follow, the one being drawn is finished, unless you click again (Esc)',
     skip: 'Leave this batch and go on with the next (Alt+Enter)',
     generate: 'Put a job into the queue (Ctrl+Enter)',
     sampling: 'Which algorithm walks from noise to picture',

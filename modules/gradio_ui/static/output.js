@@ -7,16 +7,25 @@
   let pinned = null;        // a job the user chose to look at
   let engine = {state: 'starting', text: ''};
   let share = null;        // the public link, once there is one
+  const ending = new Set(); // jobs that were told to end when the picture that is being drawn is finished
 
   const isActive = (job) => job.state === 'queued' || job.state === 'running';
   const running = () => [...jobs.values()].find((job) => job.state === 'running');
   const active = () => [...jobs.values()].filter(isActive);
+  // What is to be seen of a picture that was interrupted on its way, where nothing else was drawn: its last preview.
+  const leftover = (job) => (job.state === 'cancelled' && !job.images.length ? job.progress.preview : null);
   const busy = () => active().length > 0 || webui.runs.active().length > 0;
 
   function take(list) {
     const keep = new Set(list.map((job) => job.id));
     for (const id of [...jobs.keys()]) if (!keep.has(id)) jobs.delete(id);
-    for (const job of list) jobs.set(job.id, job);
+    for (const job of list) put(job);
+  }
+
+  function put(job) {
+    job.progress.preview ??= jobs.get(job.id)?.progress.preview ?? null; // the server sends each preview once
+    if (!isActive(job)) ending.delete(job.id);
+    jobs.set(job.id, job);
   }
 
   async function refresh() {
@@ -50,7 +59,7 @@
       if (job) job.images.sort((a, b) => a.index - b.index);
     });
     on('done', (data) => {
-      jobs.set(data.id, data);
+      put(data);
       // what becomes of a run is said once, at its end
       if (data.run) return;
       if (data.state === 'failed' || data.state === 'quarantined') webui.toast(data.error || 'The job failed.', 'error');
@@ -78,7 +87,7 @@
     const own = [...single, ...webui.runs.of(tab, jobs)].sort((a, b) => a.created - b.created);
     const named = (id) => own.find((job) => job.id === id);
     return named(pinned) || own.find((job) => job.state === 'running') || named(followed)
-      || own.reverse().find((job) => isActive(job) || job.images.length || job.error || !job.count) || null;
+      || own.reverse().find((job) => isActive(job) || job.images.length || job.error || !job.count || leftover(job)) || null;
   }
 
   function render() {
@@ -177,6 +186,7 @@
       if (progress.steps && job.state === 'running') words.push(`step ${progress.step}/${progress.steps}`);
       if (progress.loss != null && job.state === 'running') words.push(`loss ${progress.loss.toFixed(4)}`);
       if (progress.text) words.push(progress.text);
+      if (ending.has(job.id)) words.push('the last one');
       if (engine.state === 'starting' || engine.state === 'restarting') words.push(engine.text);
       bar.setAttribute('aria-valuenow', percent);
       this.part('.bar').style.width = `${percent}%`;
@@ -186,7 +196,7 @@
     renderStage(job) {
       const picture = this.part('.shown');
       const image = this.image();
-      const preview = job && isActive(job) ? job.progress.preview : null;
+      const preview = !job ? null : isActive(job) ? job.progress.preview : leftover(job);
       const source = preview && (!image || !this.chosen.has(job.id)) ? preview : image ? image.url : null;
       this.part('.empty').hidden = Boolean(source);
       picture.hidden = !source;
@@ -232,7 +242,7 @@
       const lines = [];
       if (job && !isActive(job)) {
         if (job.seconds != null) lines.push(`Time taken: ${duration(job.seconds)}`);
-        if (job.state === 'cancelled') lines.push('interrupted');
+        if (job.state === 'cancelled') lines.push(leftover(job) ? 'interrupted: this is its last preview, not saved' : 'interrupted');
         if (job.error) lines.push(job.error);
         lines.push(...job.notes);
       } else if (!job && engine.state !== 'ready' && engine.state !== 'busy') lines.push(engine.text);
@@ -281,7 +291,13 @@
     }
   }
 
-  const ask = (url) => webui.post(url).then(refresh).catch((error) => webui.toast(error.message, 'error'));
+  const ask = async (url) => {
+    try {
+      const answer = await webui.post(url);
+      await refresh();
+      return answer;
+    } catch (error) { webui.toast(error.message, 'error'); }
+  };
 
   // A picture's parameters into a form; where the tab has none, as Extras, into txt2img's. False where the picture says nothing.
   webui.useParameters = (image, {tab = 'txt2img', open = true} = {}) => {
@@ -303,14 +319,21 @@
     refresh().catch((error) => webui.toast(error.message, 'error'));
   };
   // Interrupt ends a whole run or batch of files, Skip only the job that is being drawn.
-  const tell = (verb) => {
+  webui.interrupt = async () => {
     const job = running() || active()[0];
     const run = webui.runs.get(job?.run) || (job ? null : webui.runs.active()[0]);
-    if (verb === 'interrupt' && run) ask(`internal/runs/${run.id}/cancel`);
-    else if (job) ask(`internal/jobs/${job.id}/${verb}`);
+    if (run) return ask(`internal/runs/${run.id}/cancel`);
+    if (!job) return undefined;
+    const answer = await ask(`internal/jobs/${job.id}/interrupt?now=${ending.has(job.id)}`);
+    if (!answer?.ending) return answer;
+    ending.add(job.id);
+    webui.toast('The picture that is being drawn is finished first. Interrupt again to end it now.');
+    return render();
   };
-  webui.interrupt = () => tell('interrupt');
-  webui.skip = () => tell('skip');
+  webui.skip = () => {
+    const job = running() || active()[0];
+    if (job) ask(`internal/jobs/${job.id}/skip`);
+  };
   webui.busy = busy;
   webui.shownImage = (tab) => panels.find((panel) => panel.root.dataset.tab === tab)?.image() ?? null;
   webui.shownSeed = (tab) => webui.shownImage(tab)?.seed ?? -1;
