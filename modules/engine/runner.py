@@ -23,6 +23,7 @@ from modules.domain.events import Cancelled, EngineStatus, Failed, Finished, Job
 from modules.domain.extras import ExtrasRequest
 from modules.domain.merging import MergeRequest
 from modules.domain.plans import ImagePlan
+from modules.domain.requests import GenerationRequest
 from modules.domain.training import TrainRequest
 from modules.engine.engine import Engine, Stop
 from modules.engine.extras import run_extras
@@ -97,13 +98,14 @@ class EngineRunner:
             return run_training(job, job.request, self._engine, self._paths, self._hashes, self._version, say, control)
         if isinstance(job.request, MergeRequest):
             return run_merge(job, job.request, self._paths.checkpoints[0], self._digests, say, control)
-        return self._draw(job, cast("Settings", job.settings), say, control)
+        return self._draw(job, job.request, say, control)
 
-    def _draw(self, job: RunJob, settings: Settings, say: Say, control: Control) -> JobEvent:
+    def _draw(self, job: RunJob, request: GenerationRequest, say: Say, control: Control) -> JobEvent:
         """All of a job that draws pictures but its last event, which is returned."""
         started = time.monotonic()
-        plans = resolve(job.request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
-        say(Started(job_id=job.job_id, attempt=job.attempt, image_count=job.request.image_count))
+        settings = cast("Settings", job.settings)
+        plans = resolve(request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
+        say(Started(job_id=job.job_id, attempt=job.attempt, image_count=request.image_count))
         output = output_options(settings)
         writer = PictureWriter(job, output, say, self._hashes, self._version)
         notes: dict[str, None] = {}  # in the order in which they came up, each once

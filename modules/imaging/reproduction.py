@@ -66,7 +66,7 @@ class Report:
 
 HARMLESS = {
     "Version": "names the program that made the picture",
-    "Unfinished": "the picture was interrupted; drawn again it is finished",
+    "Unfinished": "says how far the picture was when it was interrupted",
     "User": "names who made the picture",
     "Init image hash": "names the picture that it was made from",
     "Final denoising strength": "says how the loopback went on that the picture was part of",

@@ -124,6 +124,7 @@ def from_infotext(text: str, catalog: Catalog, settings: Settings, *, img2img: b
     _paste_vae(draft)
     _paste_networks(draft)
     draft.doubts += [why for program, why in OTHER_PROGRAMS.items() if found.get("Version", "").startswith(program)]
+    draft.doubts += ["it was interrupted on its way, and will be finished"] if "Unfinished" in found else []
     report = _report(draft, dict(written_fields(parse_infotext(text, defaults=False))), implied)
     return Pasted(values=draft.values, options=draft.options, notes=draft.notes, report=report)
 
