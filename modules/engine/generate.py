@@ -197,11 +197,11 @@ def _noise(plan: ImagePlan, model: LoadedModel) -> SeededNoise:
 
 @torch.inference_mode()
 def decode(plan: ImagePlan, model: LoadedModel, latent: Tensor, *, tiled: bool = False) -> Pixels:
-    """The picture of a finished latent (C, H, W). NaN is tried once more in float32 where the plan says so, then `NotANumber`."""
+    """The picture of a finished latent (C, H, W). NaN is tried again in float32 where the plan says so, then `NotANumber`."""
     tiled = tiled or plan.vae_tiles == "always"
     pixels = model.decode_latent(latent, tiled=tiled)
-    if pixels is None and plan.vae_retry_float32:
-        pixels = model.decode_latent(latent, float32=True, tiled=tiled)
+    if pixels is None and plan.vae_retry_float32 and model.widen_autoencoder():
+        pixels = model.decode_latent(latent, tiled=tiled)
     if pixels is None:
         raise NotANumber(
             "The VAE gave numbers that are not finite, so there is no picture. Start with --no-half-vae, or choose another VAE."

@@ -24,7 +24,7 @@ def start_latents(plan: ImagePlan, start: StartPlan, canvas: Canvas, model: Load
     """What the batch begins from. Raises `NotANumber` where the autoencoder gives none."""
     pixels = np.asarray(canvas.picture)
     height, width = model.latent_shape(plan.width, plan.height)[1:]
-    encoded = _finite(plan, lambda float32: model.encode_picture(pixels, float32=float32)).unsqueeze(0)
+    encoded = _finite(plan, model, lambda: model.encode_picture(pixels)).unsqueeze(0)
     if start.resize_mode == "latent" and encoded.shape[2:] != (height, width):
         encoded = F.interpolate(encoded, size=(height, width), mode="bilinear")
     beside = _beside(plan, start, canvas, model)
@@ -56,14 +56,14 @@ def _beside(plan: ImagePlan, start: StartPlan, canvas: Canvas, model: LoadedMode
     hole = (shares if start.inpaint and start.inpaint.soft else shares.round()).numpy()
     weight = 1.0 if start.conditional_weight is None else start.conditional_weight
     pixels = np.asarray(picture)
-    return _finite(plan, lambda float32: model.masked_picture(pixels, hole, weight, float32=float32))
+    return _finite(plan, model, lambda: model.masked_picture(pixels, hole, weight))
 
 
-def _finite(plan: ImagePlan, encode: Callable[[bool], Tensor]) -> Tensor:
-    """`encode(float32)`, tried once more in float32 where the plan says so."""
-    latent = encode(False)
-    if plan.vae_retry_float32 and not bool(torch.isfinite(latent).all()):
-        latent = encode(True)
+def _finite(plan: ImagePlan, model: LoadedModel, encode: Callable[[], Tensor]) -> Tensor:
+    """What `encode` gives, tried again in float32 where the plan says so."""
+    latent = encode()
+    if plan.vae_retry_float32 and not bool(torch.isfinite(latent).all()) and model.widen_autoencoder():
+        latent = encode()
     if not bool(torch.isfinite(latent).all()):
         raise NotANumber("The VAE gave numbers that are not finite for the start picture. Start with --no-half-vae, or choose another VAE.")
     return latent

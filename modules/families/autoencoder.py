@@ -53,6 +53,7 @@ class Autoencoder:
         self._network = network
         self._scale = scaling_factor
         self._residency = residency
+        self._dtype = residency.dtype("vae")
         self._factors: Tensor | None = None
 
     @property
@@ -60,20 +61,29 @@ class Autoencoder:
         """Pixels per latent along one side."""
         return 2 ** (len(self._network.config["block_out_channels"]) - 1)
 
-    def decode(self, latent: Tensor, *, float32: bool = False, tiled: bool = False) -> npt.NDArray[np.uint8] | None:
+    def widen(self) -> bool:
+        """Compute in float32 from now on; False where that is so already. A network that float16 was too small for once, as SDXL's own is,
+        would give NaN for the next picture too, and cost the time of two."""
+        if self._dtype == torch.float32:
+            return False
+        with torch.inference_mode(False):
+            self._network.float()
+        self._dtype = torch.float32
+        return True
+
+    def decode(self, latent: Tensor, *, tiled: bool = False) -> npt.NDArray[np.uint8] | None:
         """(C, H, W) float32 -> (height, width, 3) bytes; None where the result holds a NaN. `tiled`: in overlapping pieces."""
-        pixels = self._decode_in(latent, torch.float32 if float32 else self._residency.dtype("vae"), tiled=tiled)
+        pixels = self._decode_in(latent, self._dtype, tiled=tiled)
         if not bool(torch.isfinite(pixels).all()):
             return None
         # A1111 cuts the fraction off rather than rounding
         return ((pixels / 2 + 0.5).clamp(0, 1) * 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
-    def encode_mean(self, pixels: Tensor, *, float32: bool = False) -> Tensor:
+    def encode_mean(self, pixels: Tensor) -> Tensor:
         """(3, height, width) in -1..1 -> the posterior's mean (C, H, W), float32."""
         self._residency.use(self._network)
         batch = pixels.unsqueeze(0).to(self._residency.device)
-        with self._computing_in(torch.float32 if float32 else self._residency.dtype("vae")) as dtype:
-            return self._network.encode(batch.to(dtype)).latent_dist.mode()[0].float() * self._scale
+        return self._network.encode(batch.to(self._dtype)).latent_dist.mode()[0].float() * self._scale
 
     def preview(self, latent: Tensor) -> Tensor:
         """(C, H, W) -> (H, W, 3) uint8 on the latent's device, by one matrix product."""
@@ -91,15 +101,15 @@ class Autoencoder:
             return decoded((latent / self._scale).unsqueeze(0).to(dtype)).sample[0].float()
 
     @contextmanager
-    def _computing_in(self, dtype: torch.dtype) -> Generator[torch.dtype]:
+    def _computing_in(self, dtype: torch.dtype) -> Generator[None]:
         """A type other than the network's own is lent to it for a while."""
-        own = self._residency.dtype("vae")
+        own = self._dtype
         if dtype == own:
-            yield dtype
+            yield
             return
         self._network.to(dtype)
         try:
-            yield dtype
+            yield
         finally:
             self._network.to(own)
 

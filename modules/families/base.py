@@ -208,20 +208,20 @@ class LoadedModel(Protocol):
         """(C, H, W) of the latent of a picture of this many pixels."""
         ...
 
-    def decode_latent(self, latent: Tensor, *, float32: bool = False, tiled: bool = False) -> npt.NDArray[np.uint8] | None:
-        """(C, H, W) -> (height, width, 3) bytes; None where the autoencoder gave NaN. `float32` computes in float32 for once, `tiled` piece
-        by piece: it needs less memory, and the pieces' brightness may differ a little."""
+    def decode_latent(self, latent: Tensor, *, tiled: bool = False) -> npt.NDArray[np.uint8] | None:
+        """(C, H, W) -> (height, width, 3) bytes; None where the autoencoder gave NaN. `tiled` computes piece by piece: it needs less
+        memory, and the pieces' brightness may differ a little."""
         ...
 
-    def encode_picture(self, pixels: npt.NDArray[np.uint8], *, float32: bool = False) -> Tensor:
-        """(height, width, 3) bytes -> the mean of what the autoencoder makes of it, (C, H, W) float32 on the device.
-
-        `float32` computes in float32 for once."""
+    def widen_autoencoder(self) -> bool:
+        """Let the autoencoder compute in float32 from now on; False where it does so already."""
         ...
 
-    def masked_picture(
-        self, pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.float32], weight: float, *, float32: bool = False
-    ) -> Tensor:
+    def encode_picture(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """(height, width, 3) bytes -> the mean of what the autoencoder makes of it, (C, H, W) float32 on the device."""
+        ...
+
+    def masked_picture(self, pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.float32], weight: float) -> Tensor:
         """What an inpainting network reads beside the latent: the mask (height, width), 1 where it is to draw, and the latent of the
         picture (height, width, 3) with the share `weight` of the masked part greyed out; together (1 + C, H, W)."""
         ...

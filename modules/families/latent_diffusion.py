@@ -134,17 +134,18 @@ class LatentDiffusionModel:
             raise InvalidRequest(f"Width and height must be multiples of {factor} for this checkpoint, not {width}x{height}.")
         return (self._facts.latent_channels, height // factor, width // factor)
 
-    def decode_latent(self, latent: Tensor, *, float32: bool = False, tiled: bool = False) -> npt.NDArray[np.uint8] | None:
-        return self._vae.decode(latent, float32=float32, tiled=tiled)
+    def decode_latent(self, latent: Tensor, *, tiled: bool = False) -> npt.NDArray[np.uint8] | None:
+        return self._vae.decode(latent, tiled=tiled)
 
-    def encode_picture(self, pixels: npt.NDArray[np.uint8], *, float32: bool = False) -> Tensor:
-        return self._vae.encode_mean(_colours(pixels), float32=float32)
+    def widen_autoencoder(self) -> bool:
+        return self._vae.widen()
 
-    def masked_picture(
-        self, pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.float32], weight: float, *, float32: bool = False
-    ) -> Tensor:
+    def encode_picture(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        return self._vae.encode_mean(_colours(pixels))
+
+    def masked_picture(self, pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.float32], weight: float) -> Tensor:
         hole = torch.from_numpy(mask.copy()).unsqueeze(0)
-        latent = self._vae.encode_mean(_colours(pixels) * (1.0 - hole * weight), float32=float32)
+        latent = self._vae.encode_mean(_colours(pixels) * (1.0 - hole * weight))
         small = F.interpolate(hole.unsqueeze(0), size=latent.shape[1:]).squeeze(0)
         return torch.cat((small.to(latent.device), latent))
 

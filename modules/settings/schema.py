@@ -197,7 +197,7 @@ class Sampling:
 class Engine:
     """Optimizations"""
 
-    vae_retry_float32: bool = setting(True, "auto_vae_precision", "Decode again in float32 when the VAE gives NaN")
+    vae_retry_float32: bool = setting(True, "auto_vae_precision", "Go on in float32 when the VAE gives NaN in float16")
     vae_tiles: str = setting(
         "When memory runs out",
         "vae_tiles",

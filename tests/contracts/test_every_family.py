@@ -127,7 +127,7 @@ def picture(model: LoadedModel) -> np.ndarray:
 def test_pictures_become_latents(model: LoadedModel) -> None:
     latent = model.encode_picture(picture(model))
     assert latent.shape == (4, SIDE, SIDE) and latent.dtype == torch.float32 and bool(torch.isfinite(latent).all())
-    assert torch.allclose(latent, model.encode_picture(picture(model), float32=True), atol=1e-5)
+    assert not model.widen_autoencoder(), "on the CPU it computes in float32 already"
     assert not torch.allclose(latent, model.encode_picture(255 - picture(model)), atol=1e-3)
 
 

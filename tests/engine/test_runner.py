@@ -223,16 +223,22 @@ def test_a_full_disk_fails_the_job_with_a_sentence(studio: Studio) -> None:
     assert isinstance(last, Failed) and last.kind == "StorageError"
 
 
-def test_nan_from_the_vae_is_tried_again_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vae_that_float16_is_too_small_for_goes_on_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # more than float16 can hold, until the next normalisation takes it away again
     file = write_checkpoint(tmp_path / "models", change=_scaled("first_stage_model.decoder.conv_in.weight", 3e4))
+    wide = Studio(tmp_path, catalog_of(file)).draw()[0]
     studio = Studio(tmp_path, catalog_of(file))
     monkeypatch.setattr(studio.engine.models.placement, "dtype", lambda role: torch.float16 if role == "vae" else torch.float32)
-    half = Studio(tmp_path, catalog_of(file)).draw()[0]
-    assert np.abs(studio.draw()[0].astype(int) - half).max() <= 1
     studio.settings = Settings(engine=EngineSettings(vae_retry_float32=False))
     last = studio.run()[-1]
     assert isinstance(last, Failed) and last.kind == "NotANumber" and "--no-half-vae" in last.reason
+    with studio.engine.models.acquire(_spec(studio)) as model:
+        vae = model.networks["vae"]
+    assert {each.dtype for each in vae.parameters()} == {torch.float16}
+    studio.settings = Settings()
+    for _ in range(2):
+        assert np.abs(studio.draw()[0].astype(int) - wide).max() <= 1
+        assert {each.dtype for each in vae.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("name", ["first_stage_model.decoder.conv_out.weight", "model.diffusion_model.out.2.weight"])
