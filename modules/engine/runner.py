@@ -106,6 +106,7 @@ class EngineRunner:
         settings = cast("Settings", job.settings)
         plans = resolve(request, settings, job.catalog, random.Random(job.entropy), Path(job.inputs))
         say(Started(job_id=job.job_id, attempt=job.attempt, image_count=request.image_count))
+        self._engine.models.keep(settings.models.kept)
         output = output_options(settings)
         writer = PictureWriter(job, output, say, self._hashes, self._version)
         notes: dict[str, None] = {}  # in the order in which they came up, each once

@@ -60,6 +60,15 @@ class Models:
     checkpoint: str = setting(
         "", "sd_model_checkpoint", "Stable Diffusion checkpoint", "Empty means the first one.", choices=("<checkpoints>",)
     )
+    kept: int = setting(
+        1,
+        "sd_checkpoints_limit",
+        "Maximum number of checkpoints loaded at the same time",
+        "Going back to one that is kept reads no file. The one in use is on the device, the others wait in the computer's memory.",
+        low=1,
+        high=10,
+        step=1,
+    )
     vae: str = setting(
         "Automatic", "sd_vae", "SD VAE", "Automatic takes the file of the checkpoint's name, else the one inside it.", choices=("<vaes>",)
     )

@@ -1,6 +1,7 @@
 """Which model is on the device, and how does another one get there? `acquire` makes the difference between two specs and lends the model.
 
-A model that can't be loaded changes nothing: the one before stays.
+A model that can't be loaded changes nothing: the one before stays. Others that were in use may be kept aside, off the device, so that going
+back to them reads no file.
 """
 
 from __future__ import annotations
@@ -44,12 +45,19 @@ class _Resident:
 
 
 class ModelManager:
-    """Holds one model. Not for several threads at once."""
+    """Holds one model for use, and aside as many others as `keep` allows. Not for several threads at once."""
 
     def __init__(self, options: DeviceOptions) -> None:
         self.placement = Placement(options)
         self._files = NetworkFiles()
         self._resident: _Resident | None = None
+        self._aside: list[_Resident] = []  # the one that was used last at the end
+        self._kept = 1
+
+    def keep(self, count: int) -> None:
+        """How many models may be in memory, the one in use included."""
+        self._kept = count
+        self._drop_surplus()
 
     def holds(self, spec: ModelSpec) -> bool:
         """Whether `acquire` would have nothing to do."""
@@ -82,8 +90,9 @@ class ModelManager:
             yield model
 
     def unload(self) -> None:
-        """Hold no model, and give its memory back."""
+        """Hold no model, and give the memory of all back."""
         self._resident = None
+        self._aside.clear()
         self._files.clear()
         self.placement.forget()
         release_memory()
@@ -91,7 +100,11 @@ class ModelManager:
     def _get(self, spec: ModelSpec) -> Model:
         # no local variable here holds the model before, or its memory could not be given back
         if self._resident is None or self._resident.checkpoint != _key(spec.checkpoint):
-            return self._swap_checkpoint(spec)
+            found = next((number for number, other in enumerate(self._aside) if other.checkpoint == _key(spec.checkpoint)), None)
+            if found is None:
+                return self._swap_checkpoint(spec)
+            self._hold(self._aside.pop(found))
+            assert self._resident is not None, "it is held now"
         if self._resident.vae != _vae_key(spec):
             return self._swap_vae(self._resident, spec)
         return self._resident.model
@@ -131,20 +144,35 @@ class ModelManager:
         return load_part(part, source, self.placement.dtype(role))
 
     def _make_room(self, blueprint: Blueprint, source: WeightSource) -> None:
-        """Drop the model before if the machine can't hold both. Otherwise it stays until the new one is complete."""
+        """Drop models that are kept aside, and the one before, if the machine can't hold them all. Otherwise it stays until the new one is
+        complete."""
         needed = sum(
             math.prod(source.shapes.get(name, ())) * self.placement.dtype(role).itemsize
             for role, part in blueprint.parts.items()
             for name in part.file_names
         )
+        while self._aside and psutil.virtual_memory().available < needed * 1.2:
+            log.info("There is not memory for one more model: one that was kept aside goes")
+            del self._aside[0]
+            release_memory()
         if self._resident is not None and psutil.virtual_memory().available < needed * 1.2:
             log.info("There is not memory for two models: the one in use goes first")
             self.unload()
 
     def _hold(self, resident: _Resident) -> None:
-        self._resident = resident
+        """Make this the model in use. The one before is put aside, where it is another one and one more may be kept."""
+        before, self._resident = self._resident, resident
+        other = before is not None and before.model is not resident.model
+        if before is not None and other and self._kept > 1 and self.placement.put_aside(before.model.networks):
+            self._aside.append(before)
+        del before
+        self._drop_surplus()
         self.placement.adopt(resident.model.networks)
         release_memory()
+
+    def _drop_surplus(self) -> None:
+        """Let go of those that were used longest ago, beyond what may be kept."""
+        del self._aside[: max(0, len(self._aside) + 1 - self._kept)]
 
 
 def _key(info: CheckpointInfo | VaeInfo) -> FileKey:

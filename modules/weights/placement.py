@@ -11,6 +11,7 @@ import gc
 import sys
 from collections.abc import Mapping
 
+import psutil
 import torch
 from torch import nn
 
@@ -54,6 +55,17 @@ class Placement:
             from accelerate import cpu_offload
 
             cpu_offload(networks["unet"], execution_device=self.device)
+
+    def put_aside(self, networks: Mapping[str, nn.Module]) -> bool:
+        """Take the networks off the device for a later `adopt`; False where they are streamed or there is not enough memory."""
+        if self.device.type == "cpu":
+            return True
+        size = sum(each.nbytes for network in networks.values() for each in network.parameters() if each.device.type != "cpu")
+        if self._stream_unet or psutil.virtual_memory().available < size * 1.2:
+            return False
+        for network in networks.values():
+            network.to("cpu")
+        return True
 
     def use(self, module: nn.Module) -> None:
         """Bring `module` to the device; in the memory-saving modes the others make room first."""

@@ -7,17 +7,20 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
 from modules.domain.errors import ModelLoadError
+from modules.domain.networks import NetworkRef
 from modules.domain.plans import ModelSpec
 from modules.families.base import LoadedModel
 from modules.weights.manager import ModelManager
 from modules.weights.placement import Placement
 from modules.weights.residency import DeviceOptions
-from tests.tiny_models import checkpoint_info, write_checkpoint, write_vae
+from tests.tiny_models import checkpoint_info, tiny_model, write_checkpoint, write_vae
+from tests.tiny_networks import lora_tensors, write_lora
 
 CPU = DeviceOptions(use_cpu=True)
 
@@ -96,6 +99,46 @@ def test_a_model_that_went_is_really_gone(manager: ModelManager, tmp_path: Path)
     assert not manager.holds(ModelSpec(checkpoint=second))
 
 
+def test_models_that_are_kept_come_back_without_their_files(manager: ModelManager, tmp_path: Path) -> None:
+    first, second, third = (write_checkpoint(tmp_path, name, seed=seed) for seed, name in enumerate("abc"))
+    drawn = ModelSpec(
+        checkpoint=first, networks=(NetworkRef(info=write_lora(tmp_path, "ink", lora_tensors(tiny_model())), te=1.0, unet=1.0),)
+    )
+    manager.keep(2)
+    with manager.acquire(ModelSpec(checkpoint=first)) as model:
+        bare = predicted(model)
+    with manager.acquire(drawn) as model:
+        inked = predicted(model)
+        assert not torch.equal(inked, bare)
+    with manager.acquire(ModelSpec(checkpoint=second)) as model:
+        other = predicted(model)
+        gone = [weakref.ref(network) for network in model.networks.values()]
+    for info in (first, second):
+        Path(info.path).unlink()
+    for spec, expected in ((drawn, inked), (ModelSpec(checkpoint=second), other), (ModelSpec(checkpoint=first), bare)):
+        with manager.acquire(spec) as model:
+            assert torch.equal(predicted(model), expected)
+    del model
+    with manager.acquire(ModelSpec(checkpoint=third)):
+        assert [each() for each in gone] == [None, None, None], "it was used longest ago, and two may be kept"
+    manager.keep(1)
+    with pytest.raises(ModelLoadError), manager.acquire(ModelSpec(checkpoint=first)):
+        pass
+
+
+def test_a_kept_model_takes_the_vae_that_is_wanted_now(manager: ModelManager, tmp_path: Path) -> None:
+    first, second, vae = write_checkpoint(tmp_path, "a"), write_checkpoint(tmp_path, "b", seed=1), write_vae(tmp_path, "vae")
+    manager.keep(2)
+    with manager.acquire(ModelSpec(checkpoint=first, vae=vae)) as model, torch.inference_mode():
+        expected = model.decode_latent(torch.ones(4, 8, 8))
+        unet = model.networks["unet"]
+    with manager.acquire(ModelSpec(checkpoint=second)):
+        pass
+    with manager.acquire(ModelSpec(checkpoint=first)) as model, torch.inference_mode():
+        own = model.decode_latent(torch.ones(4, 8, 8))
+        assert own is not None and not np.array_equal(own, expected) and model.networks["unet"] is unet
+
+
 def test_memory_stays_flat_over_swaps(manager: ModelManager, tmp_path: Path) -> None:
     infos = [write_checkpoint(tmp_path, name, seed=seed) for seed, name in enumerate(("a", "b"))]
 
@@ -134,3 +177,9 @@ def test_memory_saving_modes_predict_the_same(options: DeviceOptions, tmp_path: 
         result = model.predict(torch.ones(1, 4, 8, 8, device=model.device), 1.0, conditioning)
         assert model.decode_latent(result[0]) is not None
         assert torch.allclose(result.cpu(), expected, atol=0.05)
+    manager.keep(2)
+    with manager.acquire(ModelSpec(checkpoint=write_checkpoint(tmp_path, "other", seed=1))):
+        if not options.lowvram:
+            assert {each.device.type for each in model.networks["unet"].parameters()} == {"cpu"}
+    with manager.acquire(ModelSpec(checkpoint=info)) as model, torch.inference_mode():
+        assert torch.equal(model.predict(torch.ones(1, 4, 8, 8, device=model.device), 1.0, conditioning), result)
