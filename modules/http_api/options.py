@@ -11,7 +11,8 @@ from typing import Any
 
 from modules.domain.catalog import Catalog, CheckpointInfo
 from modules.domain.errors import InvalidRequest, ModelNotFound
-from modules.settings.schema import SettingRow, Settings, row_by_key
+from modules.settings.rows import SettingRow, row_by_key
+from modules.settings.schema import Settings
 from modules.settings.values import checked_options, coerce, plain, value_of
 
 CHECKPOINT, VAE = "sd_model_checkpoint", "sd_vae"

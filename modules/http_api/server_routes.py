@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from modules.http_api.access import Api
 from modules.http_api.errors import PROBLEMS, ApiRoute, Refusal
 from modules.http_api.option_routes import shown_flags
-from modules.settings.schema import rows
+from modules.settings.rows import rows
 
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "gradio", "fastapi", "pydantic", "pillow", "numpy", "xformers")
 

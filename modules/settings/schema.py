@@ -1,17 +1,15 @@
 """What a user can set: one frozen dataclass a section, one field a setting.
 
-The Settings tab, the YAML file and A1111's option keys are made from it. Adding a setting is adding a field here and reading it somewhere.
+The Settings tab, the YAML file and A1111's option keys are made from it, by `rows`. Adding a setting is adding a field here and reading it.
 `host=True` marks what only the person at the machine may change (folders): no page and no API route accepts it, it is read from the file
 and the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
-from modules.settings.control import Control, setting
+from modules.settings.control import setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,40 +368,3 @@ class Settings:
     page: Page = field(default_factory=Page)
     api: Api = field(default_factory=Api)
     system: System = field(default_factory=System)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingRow:
-    """One setting with its place: `section` and `name` are attribute names, `default` its value when nobody set it."""
-
-    section: str
-    section_title: str
-    name: str
-    type: type
-    default: Any
-    control: Control
-
-
-def rows() -> Iterator[SettingRow]:
-    """Every setting in the order of the Settings tab."""
-    blank = Settings()
-    for section in fields(Settings):
-        group = getattr(blank, section.name)
-        for item in fields(group):
-            yield _row(section.name, group, item)
-
-
-def row_by_key(key: str) -> SettingRow:
-    """The setting with A1111's option key `key`. Raises KeyError."""
-    return _BY_KEY[key]
-
-
-def _row(section: str, group: Any, item: Field[Any]) -> SettingRow:
-    default = getattr(group, item.name)
-    title = (type(group).__doc__ or section).strip()
-    return SettingRow(
-        section=section, section_title=title, name=item.name, type=type(default), default=default, control=item.metadata["control"]
-    )
-
-
-_BY_KEY = {row.control.key: row for row in rows()}

@@ -13,8 +13,9 @@ from typing import Any, cast
 
 from modules.domain.errors import SettingsConflict, StorageError
 from modules.settings.atomic import remove_leftovers, set_aside
+from modules.settings.rows import rows
 from modules.settings.safe_yaml import DamagedFileError, read_yaml
-from modules.settings.schema import Settings, rows
+from modules.settings.schema import Settings
 from modules.settings.values import checked_options, fitting_values, plain, value_of, with_values
 from modules.settings.values_file import write_values
 

@@ -13,7 +13,8 @@ from dataclasses import fields, replace
 from typing import Any, cast
 
 from modules.domain.errors import InvalidRequest
-from modules.settings.schema import SettingRow, Settings, row_by_key, rows
+from modules.settings.rows import SettingRow, row_by_key, rows
+from modules.settings.schema import Settings
 
 MAX_TEXT = 4000
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modules.settings.flags import Flags
-from modules.settings.schema import rows
+from modules.settings.rows import rows
 from tests.http_api.front import Front, front, picture
 
 INFOTEXT = "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x96"

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from modules.settings.schema import SettingRow, rows
+from modules.settings.rows import SettingRow, rows
 from tests.rules.source import program
 
 READERS = [file for file in program() if file.part != "settings"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modules.domain.errors import InvalidRequest
-from modules.settings.schema import rows
+from modules.settings.rows import rows
 from modules.settings.store import SettingsStore
 from modules.settings.values import plain, settings_from_json, settings_to_json, value_of
 

@@ -12,7 +12,8 @@ import gradio as gr
 
 from modules.domain.catalog import Catalog
 from modules.gradio_ui.parts.prompt_box import tool_button
-from modules.settings.schema import SettingRow, Settings, rows
+from modules.settings.rows import SettingRow, rows
+from modules.settings.schema import Settings
 
 
 def quicksettings(settings: Settings, catalog: Catalog) -> tuple[dict[str, Any], gr.Button]:

@@ -22,7 +22,8 @@ from modules.imaging.infotext_options import OPTIONS
 from modules.imaging.infotext_versions import implied_fields
 from modules.imaging.reproduction import HARMLESS, OTHER_PROGRAMS, Field, ModelMatch, Report, missing_feature, written_fields
 from modules.prompts.network_tags import extract_network_tags
-from modules.settings.schema import Settings, row_by_key
+from modules.settings.rows import row_by_key
+from modules.settings.schema import Settings
 from modules.settings.values import checked_options, value_of
 
 

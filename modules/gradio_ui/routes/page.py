@@ -27,7 +27,7 @@ from modules.imaging.files import read_infotext
 from modules.prompts.chunks import count_tokens
 from modules.prompts.inserts import inserts_of, mentioned
 from modules.prompts.tokenizer import clip_tokenizer
-from modules.settings.schema import SettingRow, rows
+from modules.settings.rows import SettingRow, rows
 
 STATIC = Path(__file__).parents[1] / "static"
 SCRIPTS = (

@@ -15,7 +15,8 @@ from modules.gradio_ui.first_values import FirstValues, same
 from modules.gradio_ui.form import Form
 from modules.gradio_ui.notices import QUIET, Notices, Told
 from modules.gradio_ui.parts.quicksettings import choices_of, displayed, setting_control
-from modules.settings.schema import SettingRow, Settings, row_by_key, rows
+from modules.settings.rows import SettingRow, row_by_key, rows
+from modules.settings.schema import Settings
 
 
 @dataclass(frozen=True, slots=True)
