@@ -48,5 +48,6 @@ class SavedImage:
     seed: int
     infotext: str
     created: float
+    favourite: bool = False
     note: str = ""
     """A sentence for the user when the file did not go where it should have; empty otherwise."""

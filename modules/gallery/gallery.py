@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from modules.domain.results import SavedImage
 from modules.gallery.index import GalleryIndex, Row
 from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, copied, destination, is_saved, name_fields, names, place
 from modules.gallery.thumbnails import Thumbnails
+from modules.gallery.words import WordIndex, words_of
 from modules.imaging.filenames import safe_name
 from modules.imaging.files import open_image, pixel_hash
 from modules.settings.atomic import atomic_write
@@ -37,6 +38,8 @@ Candidates = Callable[[Path], Iterator[str]]
 UNSAVED_KEPT = 200
 """How many pictures stay for the page to show when saving is switched off."""
 
+_SEARCHED_AT_ONCE = 500
+
 _OUTPUTS, _RESCUE, _UNSAVED = "outputs", "rescue", "unsaved"
 
 
@@ -50,6 +53,8 @@ class Gallery:
         self._thumbnails = Thumbnails(paths.thumbnails)
         self._counters = FolderCounters()
         self._saving = threading.Lock()
+        self._searching = threading.Lock()
+        self._words: WordIndex | None = None
         self._params_of = ""
         for row in self._index.settle(self._arrived):
             log.info("picture %s had its name but no row when the program ended; it has one now", row.path)
@@ -93,9 +98,37 @@ class Gallery:
         """The pictures of a job, its grid first."""
         return [row.to_image() for row in self._index.for_job(job_id)]
 
-    def recent(self, limit: int, before: float | None = None, owner: str | None = None) -> list[SavedImage]:
-        """The newest pictures first; `before` is the `created` of the last one on the page before. `owner` None means everybody's."""
-        return [row.to_image() for row in self._index.recent(limit, before, owner)]
+    def recent(
+        self, limit: int, before: float | None = None, owner: str | None = None, *, words: str = "", favourites: bool = False
+    ) -> list[SavedImage]:
+        """The newest pictures first; `before` is the `created` of the last one on the page before. `owner` None means everybody's.
+
+        `words`: those alone whose prompt or parameters hold words that begin so. Raises `StorageError`.
+        """
+        latest, wanted = float("inf") if before is None else before, words_of(words)
+        rows = (
+            self._index.recent(limit, latest, owner, favourites=favourites)
+            if not wanted
+            else self._found(wanted, limit, latest, owner, favourites=favourites)
+        )
+        return [row.to_image() for row in rows]
+
+    def set_favourite(self, image_id: str, favourite: bool) -> None:
+        """Mark a picture as a favourite, or no more. Raises `StorageError`."""
+        self._index.set_favourite(image_id, favourite)
+
+    def delete(self, image_id: str) -> None:
+        """Delete a picture, its file included; an unknown one is gone already. Raises `StorageError`."""
+        row = self._index.get(image_id)
+        if row is None:
+            return
+        with contextlib.suppress(ImageUnreadable):
+            try:
+                self._file(row).unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"{Path(row.path).name} can't be deleted: {error.strerror or error}.") from error
+        self._index.remove(image_id)
+        self._thumbnails.forget(image_id)
 
     def saved_indices(self, job_id: str) -> frozenset[int]:
         """Which pictures of the job are saved, grids not counted."""
@@ -115,6 +148,20 @@ class Gallery:
     def close(self) -> None:
         """Close the index."""
         self._index.close()
+        if self._words is not None:
+            self._words.close()
+
+    def _found(self, words: Sequence[str], limit: int, before: float, owner: str | None, *, favourites: bool) -> list[Row]:
+        with self._searching:
+            if self._words is None:
+                self._words = WordIndex(self._paths.words_db, self._index.name)
+            self._words.catch_up(self._index.texts_after)
+        found: list[Row] = []
+        start = self._index.numbers_before(before)
+        while len(found) < limit and (numbers := self._words.matching(words, start, _SEARCHED_AT_ONCE)):
+            found += self._index.among(numbers, before, owner, favourites=favourites)
+            start = numbers[-1]
+        return found[:limit]
 
     def _saved(self, staged: Path, event: ImageDone, job: Job) -> Row:
         """Move the file where it belongs, or to the rescue folder, and return its row. Raises `StorageError`."""

@@ -10,7 +10,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Row:
     created: float
     size: int
     note: str = ""
+    favourite: bool = False
 
     def to_image(self) -> SavedImage:
         """The part of the row that everybody may see."""
@@ -52,12 +53,18 @@ class Row:
             seed=self.seed,
             infotext=self.infotext,
             created=self.created,
+            favourite=self.favourite,
             note=self.note,
         )
 
 
-_NAMES = tuple(item.name for item in fields(Row))
+_NAMES = tuple(item.name for item in fields(Row) if item.name != "favourite")
 _COLUMNS = ", ".join(_NAMES)
+_SELECTED = f"{_COLUMNS}, EXISTS (SELECT 1 FROM favourites WHERE image_id = images.id)"
+_AND_FAVOURITE = " AND id IN (SELECT image_id FROM favourites)"
+_LOOKED_AT = "kind NOT LIKE 'frame-%'"
+"""The frames of films are looked at in their film."""
+
 _MARKS = ", ".join("?" for _ in _NAMES)
 
 _SCHEMA = """
@@ -84,6 +91,8 @@ CREATE INDEX IF NOT EXISTS images_by_time ON images (created);
 CREATE INDEX IF NOT EXISTS images_by_owner ON images (owner, created);
 CREATE INDEX IF NOT EXISTS images_unsaved ON images (seq) WHERE root = 'unsaved';
 CREATE TABLE IF NOT EXISTS pending (id TEXT PRIMARY KEY, row TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS favourites (image_id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS named (name TEXT NOT NULL);
 """
 
 
@@ -92,8 +101,15 @@ class GalleryIndex:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(
-            path, schema=_SCHEMA, probe=f"SELECT {_COLUMNS}, seq, (SELECT row FROM pending LIMIT 1) FROM images LIMIT 1"
+            path, schema=_SCHEMA, probe=f"SELECT {_SELECTED}, seq, (SELECT row FROM pending LIMIT 1) FROM images LIMIT 1"
         )
+
+    @property
+    def name(self) -> str:
+        """What this file is known by, and no other that takes its place."""
+        with self._database.writing() as connection:
+            connection.execute("INSERT INTO named (name) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM named)", (self.new_id(),))
+            return connection.execute("SELECT name FROM named").fetchone()[0]
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -148,13 +164,35 @@ class GalleryIndex:
             rows = connection.execute("SELECT idx FROM images WHERE job_id = ? AND kind = 'image'", (job_id,)).fetchall()
         return frozenset(row[0] for row in rows)
 
-    def recent(self, limit: int, before: float | None, owner: str | None) -> list[Row]:
+    def recent(self, limit: int, before: float, owner: str | None, *, favourites: bool = False) -> list[Row]:
         """The newest pictures first, those created before `before` only, without the frames of films."""
-        latest = float("inf") if before is None else before
-        wanted = "created < ? AND kind NOT LIKE 'frame-%' ORDER BY created DESC LIMIT ?"
+        wanted = f"created < ? AND {_LOOKED_AT}{_AND_FAVOURITE if favourites else ''} ORDER BY created DESC LIMIT ?"
         if owner is None:
-            return self._many(f"WHERE {wanted}", latest, limit)
-        return self._many(f"WHERE owner = ? AND {wanted}", owner, latest, limit)
+            return self._many(f"WHERE {wanted}", before, limit)
+        return self._many(f"WHERE owner = ? AND {wanted}", owner, before, limit)
+
+    def among(self, seqs: Sequence[int], before: float, owner: str | None, *, favourites: bool = False) -> list[Row]:
+        """Those of the rows with these numbers that `recent` would give, the highest number first."""
+        marks = ", ".join("?" for _ in seqs)
+        wanted = f"seq IN ({marks}) AND created < ? AND (? IS NULL OR owner = ?) AND {_LOOKED_AT}{_AND_FAVOURITE if favourites else ''}"
+        return self._many(f"WHERE {wanted} ORDER BY seq DESC", *seqs, before, owner, owner)
+
+    def texts_after(self, seq: int, limit: int) -> list[tuple[int, str]]:
+        """(number, infotext) of the rows behind number `seq`, the lowest first."""
+        with self._database.reading() as connection:
+            return connection.execute("SELECT seq, infotext FROM images WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)).fetchall()
+
+    def numbers_before(self, created: float) -> int:
+        """A number that all rows of pictures created before `created` are below."""
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT seq FROM images WHERE created < ? ORDER BY created DESC LIMIT 1", (created,)).fetchone()
+        return 0 if found is None else found[0] + 1
+
+    def set_favourite(self, image_id: str, favourite: bool) -> None:
+        """Note whether a picture is one of its owner's favourites."""
+        change = "INSERT OR IGNORE INTO favourites (image_id) VALUES (?)" if favourite else "DELETE FROM favourites WHERE image_id = ?"
+        with self._database.writing() as connection:
+            connection.execute(change, (image_id,))
 
     def oldest_unsaved(self, keep: int, except_job: str) -> list[Row]:
         """The pictures in the root `unsaved` beyond the newest `keep` of other jobs than `except_job`."""
@@ -164,6 +202,7 @@ class GalleryIndex:
         """Drop a row; the file is the caller's to delete."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM images WHERE id = ?", (image_id,))
+            connection.execute("DELETE FROM favourites WHERE image_id = ?", (image_id,))
 
     def next_time(self) -> float:
         """The wall clock's seconds, but later than those of any row with nearly the same: paging by time must not skip one."""
@@ -182,7 +221,7 @@ class GalleryIndex:
 
     def _many(self, where: str, *values: Any) -> list[Row]:
         with self._database.reading() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM images {where}", values).fetchall()
+            rows = connection.execute(f"SELECT {_SELECTED} FROM images {where}", values).fetchall()
         return [_row(values) for values in rows]
 
 
@@ -191,7 +230,7 @@ def _insert(connection: sqlite3.Connection, row: Row) -> Row:
     connection.execute(f"INSERT OR IGNORE INTO images ({_COLUMNS}) VALUES ({_MARKS})", tuple(values[name] for name in _NAMES))
     connection.execute("DELETE FROM pending WHERE id = ?", (row.id,))
     found = connection.execute(
-        f"SELECT {_COLUMNS} FROM images WHERE job_id = ? AND idx = ? AND kind = ?", (row.job_id, row.idx, row.kind)
+        f"SELECT {_SELECTED} FROM images WHERE job_id = ? AND idx = ? AND kind = ?", (row.job_id, row.idx, row.kind)
     ).fetchone()
     return _row(found)
 
@@ -202,4 +241,5 @@ def _taken(connection: sqlite3.Connection, row: Row) -> bool:
 
 
 def _row(values: tuple[Any, ...]) -> Row:
-    return Row(**dict(zip(_NAMES, values, strict=True)))
+    *named, favourite = values
+    return Row(**dict(zip(_NAMES, named, strict=True)), favourite=bool(favourite))

@@ -109,6 +109,11 @@ class Paths:
         return self.data / "cache" / "thumbnails"
 
     @property
+    def words_db(self) -> Path:
+        """What the gallery searches in; made anew where it is gone."""
+        return self.data / "cache" / "words.sqlite"
+
+    @property
     def temporary(self) -> Path:
         return self.data / "cache" / "tmp"
 

@@ -45,6 +45,7 @@ _TYPES = {
     ".gif": "image/gif",
 }
 _MAX_PROMPT = 200_000
+_MAX_SEARCH = 500
 _MAX_PICTURE = 64 * 1024 * 1024
 
 
@@ -167,14 +168,25 @@ def _picture_routes(router: APIRouter, context: AppContext) -> None:
         return FileResponse(path, media_type=kind, headers=headers, filename=name, content_disposition_type="inline")
 
     @router.get("/images")
-    def images(request: Request, before: float | None = None, limit: int = 60) -> dict[str, Any]:
-        rows = context.gallery.recent(max(1, min(limit, 200)), before=before, owner=_user(request))
+    def images(request: Request, before: float | None = None, limit: int = 60, words: str = "", favourites: bool = False) -> dict[str, Any]:
+        wanted = max(1, min(limit, 200))
+        rows = context.gallery.recent(wanted, before=before, owner=_user(request), words=words[:_MAX_SEARCH], favourites=favourites)
         return {"images": [{**image_json(row), "created": row.created} for row in rows]}
 
     @router.get("/images/{image_id}")
     def image(image_id: str, request: Request) -> Response:
         row = own_image(image_id, request)
         return answer(context.gallery.path(row.id), Path(row.path).name)
+
+    @router.post("/images/{image_id}/favourite")
+    def favourite(image_id: str, request: Request, chosen: bool) -> dict[str, bool]:
+        context.gallery.set_favourite(own_image(image_id, request).id, chosen)
+        return {"favourite": chosen}
+
+    @router.post("/images/{image_id}/delete")
+    def delete(image_id: str, request: Request) -> dict[str, str]:
+        context.gallery.delete(own_image(image_id, request).id)
+        return {}
 
     @router.get("/thumbs/{image_id}")
     def thumb(image_id: str, request: Request, side: int = 256) -> Response:

@@ -33,6 +33,7 @@ def image_json(image: SavedImage, run: str = "") -> dict[str, Any]:
         "index": image.index,
         "job": image.job_id,
         "run": run,
+        "favourite": image.favourite,
     }
 
 

@@ -343,6 +343,12 @@
     const button = event.target.closest?.('.interrupt, .skip');
     if (button) button.classList.contains('skip') ? webui.skip() : webui.interrupt();
   });
+  addEventListener('webui-deleted', (event) => {
+    const others = (images) => images.filter((image) => image.id !== event.detail);
+    for (const job of jobs.values()) job.images = others(job.images);
+    for (const run of webui.runs.all()) run.images = others(run.images);
+    render();
+  });
   const wake = () => { if (!document.hidden && !stream) refresh().catch(() => {}); };
   addEventListener('focus', wake);
   document.addEventListener('visibilitychange', wake);

@@ -1,4 +1,4 @@
-// A picture over the whole window: arrows go through the job's pictures, Esc or a click closes, s downloads.
+// A picture over the whole window: arrows go through the pictures, Esc or a click closes, s downloads, f marks a favourite, Delete deletes.
 webui.viewer = (() => {
   const SENDS = [
     ['↙ txt2img', (image) => webui.useParameters(image)],
@@ -25,15 +25,49 @@ webui.viewer = (() => {
       button.onclick = () => act(list[at]);      // the click goes on and closes the viewer
       return button;
     }));
+    const star = document.createElement('button');
+    star.className = 'tool-link viewer-star';
+    star.onclick = (event) => { event.stopPropagation(); favour(); };
+    const bin = document.createElement('button');
+    bin.className = 'tool-link viewer-delete';
+    bin.textContent = '🗑';
+    bin.title = 'Delete this picture (Delete)';
+    bin.setAttribute('aria-label', bin.title);
+    bin.onclick = (event) => { event.stopPropagation(); remove(); };
+    star.type = bin.type = 'button';
+    bar.append(star, bin);
     box.append(picture, bar);
     box.addEventListener('click', () => box.close());
     box.addEventListener('keydown', (event) => {
       const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
       if (step) { at = (at + step + list.length) % list.length; show(); event.preventDefault(); }
       if (event.key === 's') { const link = document.createElement('a'); link.href = list[at].url; link.download = ''; link.click(); }
+      if (event.key === 'f') favour();
+      if (event.key === 'Delete') remove();
       event.stopPropagation();
     });
     (webui.find('.gradio-container') || document.body).append(box);
+  }
+
+  async function favour() {
+    const image = list[at];
+    try { image.favourite = (await webui.post(`internal/images/${image.id}/favourite?chosen=${!image.favourite}`)).favourite; }
+    catch (error) { webui.toast(error.message, 'error'); return; }
+    dispatchEvent(new CustomEvent('webui-favourite', {detail: image}));
+    show();
+  }
+
+  async function remove() {
+    const image = list[at];
+    if (!confirm('Delete this picture and its file for good?')) return;
+    try { await webui.post(`internal/images/${image.id}/delete`); }
+    catch (error) { webui.toast(error.message, 'error'); return; }
+    const left = list.filter((other) => other !== image);
+    dispatchEvent(new CustomEvent('webui-deleted', {detail: image.id}));
+    list = left;
+    if (!list.length) { box.close(); return; }
+    at = Math.min(at, list.length - 1);
+    show();
   }
 
   function show() {
@@ -41,13 +75,18 @@ webui.viewer = (() => {
     const picture = box.querySelector('img');
     picture.src = image.url;
     picture.alt = `Seed ${image.seed}`;
+    const star = box.querySelector('.viewer-star');
+    star.textContent = image.favourite ? '★' : '☆';
+    star.title = image.favourite ? 'No favourite any more (f)' : 'A favourite (f)';
+    star.setAttribute('aria-label', star.title);
+    star.setAttribute('aria-pressed', String(Boolean(image.favourite)));
     picture.classList.toggle('tiny', Math.max(image.width, image.height) < 384);
   }
 
   function open(images, image) {
     if (!box) build();
-    list = images;
-    at = Math.max(0, images.indexOf(image));
+    list = [...images];
+    at = Math.max(0, list.indexOf(image));
     show();
     box.showModal();
   }

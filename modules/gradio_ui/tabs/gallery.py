@@ -8,9 +8,11 @@ _MARKUP = """
 <div class="gallery-tab">
   <div class="gallery-top"></div>
   <div class="gallery-bar"><button type="button" class="tool-link gallery-refresh">🔄 Refresh</button>
+    <input type="search" class="gallery-search" placeholder="Search prompts and parameters" aria-label="Search prompts and parameters">
+    <label><input type="checkbox" class="gallery-favourites"> ★ Favourites</label>
     <span>Click to look, right-click to use a picture's parameters.</span></div>
   <div class="gallery-grid"></div>
-  <div class="gallery-empty" hidden>Nothing yet: pictures appear here as soon as they are made.</div>
+  <div class="gallery-empty" hidden></div>
   <button type="button" class="tool-link gallery-more" hidden>Show more</button>
 </div>
 """
