@@ -116,10 +116,11 @@ class Engine:
                 begin = start_latents(plan, start, canvas, model)
                 pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, start.walked, pacer)
-                with self._rescuing(plan, model, pacer, watcher, partial(_laid_out, start, canvas, begin)):
+                finish = partial(_laid_out, start, canvas, begin)
+                with self._rescuing(plan, model, lambda: pacer.latest, watcher, finish):
                     latents = sample_from(plan, start, begin, model, roll, refiner)
                     pacer.finish()
-            with self.lent(refiner.spec or plan.model, watcher) as model:
+            with self.lent(refiner.spec or plan.model, watcher) as model, self._rescuing(plan, model, lambda: latents, watcher, finish):
                 frames = roll.frames(plan, model, watcher.stage)
                 pictures = self._decoded(plan, model, latents, watcher)
         drawn = _laid_out(start, canvas, begin, latents, pictures)
@@ -132,10 +133,10 @@ class Engine:
             with self.lent(plan.model, watcher) as model:
                 pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, plan.steps, pacer)
-                with self._rescuing(plan, model, pacer, watcher):
-                    latents = sample(plan, model, roll, refiner)
+                with self._rescuing(plan, model, lambda: pacer.latest, watcher):
+                    first = latents = sample(plan, model, roll, refiner)
                     pacer.finish()
-            with self.lent(refiner.spec or plan.model, watcher) as model:
+            with self.lent(refiner.spec or plan.model, watcher) as model, self._rescuing(plan, model, lambda: first, watcher):
                 frames = roll.frames(plan, model, watcher.stage)
                 if plan.hires is None:
                     return frames, self._decoded(plan, model, latents, watcher)
@@ -166,21 +167,22 @@ class Engine:
             refiner = _Refining(self, borrowed, watcher)
             with self.lent(second.model, watcher) as model:
                 pacer = self._pacer(second, model, previews, count_on)
-                with self._rescuing(second, model, pacer, watcher):
-                    latents = sample_second(plan, hires, model, latents, pacer, refiner)
+                with self._rescuing(second, model, lambda: latents if pacer.latest is None else pacer.latest, watcher):
+                    drawn = sample_second(plan, hires, model, latents, pacer, refiner)
                     pacer.finish()
-            with self.lent(refiner.spec or second.model, watcher) as model:
-                return self._decoded(second, model, latents, watcher)
+            with self.lent(refiner.spec or second.model, watcher) as model, self._rescuing(second, model, lambda: drawn, watcher):
+                return self._decoded(second, model, drawn, watcher)
 
     @contextmanager
     def _rescuing(
-        self, plan: ImagePlan, model: LoadedModel, pacer: StepPacer, watcher: Watcher, finish: Finish = _as_they_are
+        self, plan: ImagePlan, model: LoadedModel, so_far: Callable[[], Tensor | None], watcher: Watcher, finish: Finish = _as_they_are
     ) -> Generator[None]:
-        """Within, a `Stop` that is `rescue` takes along what the batch has become so far, made ready by `finish`."""
+        """Within, a `Stop` that is `rescue` takes along what the batch has become, the latents (B, C, H, W) `so_far`, made ready by
+        `finish`."""
         try:
             yield
         except Stop as stop:
-            latents = pacer.latest
+            latents = so_far()
             if stop.rescue and latents is not None:
                 told = _Unstoppable(watcher)
                 stop.rescued = finish(latents, [self._decode(plan, model, latents, at, told) for at in range(len(latents))])

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Gallery:
         self._saving = threading.Lock()
         self._searching = threading.Lock()
         self._words: WordIndex | None = None
+        self._spared: Callable[[], Collection[str]] = frozenset
         self._params_of = ""
         for row in self._index.settle(self._arrived):
             log.info("picture %s had its name but no row when the program ended; it has one now", row.path)
@@ -88,6 +89,10 @@ class Gallery:
                 self._write_params(event.infotext)
                 self._keep_start(job)
             return row.to_image()
+
+    def spare(self, jobs: Callable[[], Collection[str]]) -> None:
+        """Let go of no unsaved picture of the jobs that `jobs` names, however many there are."""
+        self._spared = jobs
 
     def get(self, image_id: str) -> SavedImage | None:
         """The picture with this id, or None."""
@@ -254,7 +259,11 @@ class Gallery:
             return False
 
     def _trim_unsaved(self, job_id: str) -> None:
-        for row in self._index.oldest_unsaved(UNSAVED_KEPT, job_id):
+        rows = self._index.oldest_unsaved(UNSAVED_KEPT, job_id)
+        spared = self._spared() if rows else ()
+        for row in rows:
+            if row.job_id in spared:
+                continue
             with contextlib.suppress(OSError):
                 self._file(row).unlink(missing_ok=True)
             self._thumbnails.forget(row.id)

@@ -62,6 +62,7 @@ _NAMES = tuple(item.name for item in fields(Row) if item.name != "favourite")
 _COLUMNS = ", ".join(_NAMES)
 _SELECTED = f"{_COLUMNS}, EXISTS (SELECT 1 FROM favourites WHERE image_id = images.id)"
 _AND_FAVOURITE = " AND id IN (SELECT image_id FROM favourites)"
+_NO_FAVOURITE = " AND id NOT IN (SELECT image_id FROM favourites)"
 _LOOKED_AT = "kind NOT LIKE 'frame-%'"
 """The frames of films are looked at in their film."""
 
@@ -185,7 +186,7 @@ class GalleryIndex:
     def numbers_before(self, created: float) -> int:
         """A number that all rows of pictures created before `created` are below."""
         with self._database.reading() as connection:
-            found = connection.execute("SELECT seq FROM images WHERE created < ? ORDER BY created DESC LIMIT 1", (created,)).fetchone()
+            found = connection.execute("SELECT seq FROM images WHERE created < ? ORDER BY seq DESC LIMIT 1", (created,)).fetchone()
         return 0 if found is None else found[0] + 1
 
     def set_favourite(self, image_id: str, favourite: bool) -> None:
@@ -195,8 +196,9 @@ class GalleryIndex:
             connection.execute(change, (image_id,))
 
     def oldest_unsaved(self, keep: int, except_job: str) -> list[Row]:
-        """The pictures in the root `unsaved` beyond the newest `keep` of other jobs than `except_job`."""
-        return self._many("WHERE root = 'unsaved' AND job_id <> ? ORDER BY seq DESC LIMIT -1 OFFSET ?", except_job, keep)
+        """The pictures in the root `unsaved` beyond the newest `keep` of other jobs than `except_job`, favourites left out."""
+        wanted = f"root = 'unsaved' AND job_id <> ?{_NO_FAVOURITE}"
+        return self._many(f"WHERE {wanted} ORDER BY seq DESC LIMIT -1 OFFSET ?", except_job, keep)
 
     def remove(self, image_id: str) -> None:
         """Drop a row; the file is the caller's to delete."""

@@ -75,4 +75,4 @@ def searched(infotext: str) -> str:
 
 def words_of(query: str) -> tuple[str, ...]:
     """The words of what somebody typed to search for."""
-    return tuple(re.findall(r"[^\W_]+", query.casefold()))[:MAX_WORDS]
+    return tuple(re.findall(r"[^\W_]+", query.lower()))[:MAX_WORDS]

@@ -144,9 +144,9 @@ def wire_paste(context: AppContext, form: Form, notices: Notices, source: gr.Tex
     `values` besides.
     """
 
-    def paste(given: str, prompt: str) -> Told:
+    def paste(given: str, prompt: str, request: gr.Request) -> Told:
         asked = json.loads(given) if given else {}
-        text = asked.get("infotext") or prompt or _last_infotext(context)
+        text = asked.get("infotext") or prompt or _last_infotext(context, request.username or "")
         only, given_values = asked.get("only"), dict(asked.get("values") or {})
         settings = context.settings.current
         pasted = from_infotext(text, context.catalog.snapshot(), settings, img2img=form.tab == "img2img")
@@ -175,7 +175,10 @@ def _update(name: str, values: Mapping[str, Any]) -> Any:
     return shown_value(name, values[name]) if name in values else gr.skip()
 
 
-def _last_infotext(context: AppContext) -> str:
+def _last_infotext(context: AppContext, owner: str) -> str:
+    """A1111's params.txt, which is everybody's; whoever has logged in is told of pictures of their own."""
+    if owner:
+        return next((image.infotext for image in context.gallery.recent(20, owner=owner) if image.kind == "image"), "")
     try:
         return context.paths.params_file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gradio as gr
 from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 
 from modules.context import AppContext
+from modules.domain.errors import UserError
 from modules.gradio_ui.routes.completions import completion_routes
 from modules.gradio_ui.routes.inputs import input_routes
 from modules.gradio_ui.routes.networks import network_routes
@@ -24,6 +26,7 @@ _HEAD = """
 def mount_page(app: FastAPI, demo: gr.Blocks, context: AppContext, theme: str | None = None) -> FastAPI:
     """Add the page's routes and the page itself, at "/", to `app`. Routes added to `app` after this are not reached."""
     paths = context.paths
+    app.add_exception_handler(UserError, sentence)
     app.include_router(page_routes(context, theme))
     app.include_router(run_routes(context))
     app.include_router(network_routes(context))
@@ -52,6 +55,11 @@ def mount_page(app: FastAPI, demo: gr.Blocks, context: AppContext, theme: str | 
     demo.has_launched = True
     _sleep_more(demo)
     return app
+
+
+def sentence(request: Request, error: Exception) -> JSONResponse:
+    """What a user can do something about is said in the words of the error, which the page's script shows."""
+    return JSONResponse({"detail": str(error)}, status_code=409)
 
 
 def _user(request: Request) -> str:

@@ -10,7 +10,7 @@ from modules.http_api.errors import Refusal
 from modules.http_api.safe_fetch import fetch
 from modules.settings.schema import Settings
 
-_DATA_URL = re.compile(r"data:[\w.+-]{0,60}/?[\w.+-]{0,60}(?:;[\w=.-]{1,60})*;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:[\w.+-]{0,60}(?:/[\w.+-]{0,60})?(?:;[\w=.-]{1,60}){0,8};base64,", re.IGNORECASE)
 _ADDRESS = re.compile(r"\s{0,20}https?://", re.IGNORECASE)
 
 
@@ -27,7 +27,7 @@ def received(text: str, settings: Settings) -> bytes:
 def decoded(text: str) -> bytes:
     """The file in `text`, base64 with or without a data: URL around it. Raises `Refusal` in A1111's words."""
     head = _DATA_URL.match(text)
-    plain = "".join(text[head.end() if head else 0 :].split())
+    plain = re.sub(r"\s+", "", text[head.end() if head else 0 :])
     try:
         data = base64.b64decode(plain, validate=True)
     except (binascii.Error, ValueError) as error:

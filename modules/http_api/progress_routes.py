@@ -92,6 +92,10 @@ def progress_routes(api: Api) -> APIRouter:
         job = api.running(request)
         if job is not None and (job.state == "running" or api.context.runs.run_of(job.id)):
             api.context.runs.interrupt(job.id)
+        elif job is None:
+            for run in api.context.runs.list(user_of(request)):
+                if run.state == "running":  # between two of its jobs
+                    api.context.runs.cancel(run.id)
         return {}
 
     @router.post("/skip")

@@ -6,6 +6,8 @@ them, `0.5::a` is half as likely, `__animals/wild*__` is a line of any such file
 
 from __future__ import annotations
 
+import heapq
+import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -92,14 +94,18 @@ def _drawn_part(part: Wildcard | Choice, rng: random.Random, lines: Lines, depth
 
 
 def _picked(options: Sequence[tuple[float, Option]], count: int, rng: random.Random) -> list[Option]:
-    """`count` of the options, none of them twice, the heavier ones rather."""
-    left = list(options)
-    found: list[Option] = []
-    for _ in range(count):
-        weights = [weight for weight, _ in left]
-        at = rng.choices(range(len(left)), weights if any(weights) else None)[0]
-        found.append(left.pop(at)[1])
-    return found
+    """`count` of the options, none of them twice, the heavier ones rather.
+
+    The order of u ** (1 / weight) is that of drawing one after the other from those that are left (Efraimidis and Spirakis 2006).
+    """
+    keys = [_key(weight, 1.0 - rng.random()) for weight, _ in options]
+    best = heapq.nlargest(count, range(len(options)), key=lambda at: keys[at])
+    return [options[at][1] for at in best]
+
+
+def _key(weight: float, chance: float) -> tuple[bool, float]:
+    """What options are ordered by; `chance` is in (0, 1]. Those without weight come after all others."""
+    return (weight > 0, math.log(chance) / weight if weight > 0 else chance)
 
 
 def _every_part(part: str | Wildcard | Choice, lines: Lines, depth: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ Works in whatever thread calls it, one at a time; `runs` decides when.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,13 +152,14 @@ class Conductor:
         """Save what the script made, and end the run."""
         for number, made in enumerate(outcome.composites):
             save_composite(self._gallery, self._staging, run, number, made)
-        failed = [result for result in player.results if result.state not in ("done", "cancelled")]
+        given_up = ("done", "cancelled") if run.state == "cancelling" else ("done",)
+        failed = [result for result in player.results if result.state not in given_up]
         # most jobs of a run say the same
         notes, error = [*outcome.notes, *dict.fromkeys(note for result in player.results for note in result.notes)], ""
         if failed and len(failed) == len(player.results):
-            error = failed[0].error
+            error = _why(failed)
         elif failed:
-            notes.append(f"{len(failed)} of {len(player.results)} could not be drawn: {failed[0].error}")
+            notes.append(f"{len(failed)} of {len(player.results)} could not be drawn: {_why(failed)}")
         state: RunState = "cancelled" if run.state == "cancelling" else "failed" if error else "done"
         self._end(run.id, state, error=error, outcome=replace(outcome, notes=tuple(notes)))
 
@@ -168,6 +169,11 @@ class Conductor:
         run = self._store.get(run_id)
         if run is not None:
             self._tell(run)
+
+
+def _why(failed: Sequence[Result]) -> str:
+    """The reason of the first that has one; a job that was taken out of the queue has none."""
+    return next((result.error for result in failed if result.error), "they were taken out of the queue.")
 
 
 def script_of(name: str, tab: str) -> Script:

@@ -11,6 +11,7 @@ from itertools import product
 
 from PIL import Image
 
+from modules.domain.errors import ImageUnreadable
 from modules.domain.results import SavedImage
 from modules.imaging.files import encode_image
 from modules.imaging.infotext import parse_infotext
@@ -79,7 +80,10 @@ def as_html(run: Run, sheet: Sheet, find: Find, open_image: Callable[[SavedImage
 def _cell(image: SavedImage | None, open_image: Callable[[SavedImage], Image.Image]) -> str:
     if image is None:
         return "<td></td>"
-    picture = open_image(image)
+    try:
+        picture = open_image(image)
+    except ImageUnreadable as error:
+        return f"<td>{html.escape(str(error))}</td>"
     picture.thumbnail((SIDE, SIDE))
     data = base64.b64encode(encode_image(picture.convert("RGB"), "jpg", quality=85)).decode()
     said = html.escape(image.infotext)

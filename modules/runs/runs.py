@@ -69,6 +69,7 @@ class Runs:
         self._closing = False
         self._thread: threading.Thread | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
+        gallery.spare(store.active_jobs)  # a script opens its pictures when all are there
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -126,12 +127,17 @@ class Runs:
             raise InvalidRequest("This run is not over yet: pause or cancel it first, or wait for its end.")
         self._check(replace(run, values=given), script)
         jobs = self._store.jobs(run_id).values()
-        unfit = [job_id for job_id in jobs if not self._gallery.saved_indices(job_id)]
+        unfit = [job_id for job_id in jobs if not self._is_whole(job_id)]
         if values is None and run.state == "done" and not unfit:
             raise InvalidRequest("Nothing is missing in this run.")
         if not self._store.begin_again(run_id, given, unfit):
             raise InvalidRequest("This run goes on already.")
         return self._changed(run_id)
+
+    def _is_whole(self, job_id: str) -> bool:
+        """Whether a job was drawn to its end, as far as that is still known, and its pictures are there."""
+        job = self._queue.get(job_id)
+        return (job is None or job.state == "done") and bool(self._gallery.saved_indices(job_id))
 
     def pause(self, run_id: str) -> Run:
         """Queue no more of its jobs; what is in the queue is drawn. One that does not run stays as it is."""

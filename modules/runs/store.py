@@ -166,6 +166,14 @@ class RunStore:
             ).fetchall()
         return {(key, occurrence): job_id for key, occurrence, job_id in rows}
 
+    def active_jobs(self) -> frozenset[str]:
+        """The jobs of all runs that are not over."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT job_id FROM run_jobs WHERE run_id IN (SELECT id FROM runs WHERE state IN ({_MARKS}))", ACTIVE
+            ).fetchall()
+        return frozenset(row[0] for row in rows)
+
     def run_of(self, job_id: str) -> str:
         """The id of the run that a job belongs to, else ""."""
         with self._database.reading() as connection:

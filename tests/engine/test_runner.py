@@ -126,7 +126,18 @@ def test_an_unfinished_picture_is_decoded_where_the_settings_want_it(studio: Stu
     assert not np.array_equal(pixels(rescued[0]), pixels(images(studio.run(batch_size=2, steps=6))[0]))
 
 
-def test_an_unfinished_second_pass_and_an_unfinished_inpainting_are_kept_as_they_would_be_shown(studio: Studio) -> None:
+def test_what_is_interrupted_after_its_last_step_is_kept_too(studio: Studio) -> None:
+    studio.settings = Settings(saving=Saving(save_incomplete=True))
+    whole = images(studio.run(batch_size=2, steps=4))
+    # before the batch, four steps, then for each picture to decode
+    for asked in (6, 7):
+        events = studio.run(batch_size=2, steps=4, wishes=Wishes(interrupt_when=lambda now, at=asked: now >= at))
+        assert not images(events) and isinstance(events[-1], Cancelled)
+        rescued = images(events, UNFINISHED)
+        assert all(np.array_equal(pixels(each), pixels(other)) for each, other in zip(rescued, whole, strict=True))
+
+
+def test_an_unfinished_second_pass_is_kept_in_its_size(studio: Studio) -> None:
     studio.settings = Settings(saving=Saving(save_incomplete=True))
     second = HiresPass(scale=2.0, upscaler="Latent", denoising_strength=0.7)
     events = studio.run(steps=4, hires=second, wishes=Wishes(interrupt_when=lambda asked: asked >= 10))

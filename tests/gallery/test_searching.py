@@ -118,6 +118,31 @@ def test_what_is_found_is_paged_and_belongs_to_who_asks(paths: Paths) -> None:
     assert seeds(gallery, "fox", "bob") == list(range(30, 0, -3))
 
 
+def test_pictures_of_a_clock_that_was_ahead_hide_no_others(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, clock = Gallery(paths), [9_000.0]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    add(gallery, paths, 1, "fox one\nSteps: 1")
+    clock[0] = 1_000.0
+    add(gallery, paths, 2, "fox two\nSteps: 1")
+    assert sorted(seeds(gallery, "fox")) == sorted(seeds(gallery, "")) == [1, 2]
+
+
+def test_what_is_not_saved_goes_in_time_but_favourites_and_what_is_in_use_stay(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modules.gallery.gallery.UNSAVED_KEPT", 5)
+    gallery = Gallery(paths)
+    gallery.spare(lambda: frozenset({"job1", "job2"}))
+    ids = []
+    for number in range(1, 21):
+        job = a_job(f"job{number}", save_images=False)
+        ids.append(gallery.commit(staged(paths, job, seed=number), job).id)
+        if number == 3:
+            gallery.set_favourite(ids[-1], True)
+    left = [number for number, image_id in enumerate(ids, start=1) if gallery.get(image_id)]
+    # the favourite does not count, and neither does the job that has just been saved
+    assert left == [1, 2, 3, *range(15, 21)]
+    assert all(gallery.path(ids[number - 1]).is_file() for number in left)
+
+
 @pytest.mark.parametrize("harm", ["gone", "damaged"])
 def test_what_is_searched_in_is_made_anew(paths: Paths, harm: str) -> None:
     gallery = filled(paths)

@@ -9,7 +9,9 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 
+from modules.domain.errors import UserError
 from modules.domain.requests import GenerationRequest
+from modules.gradio_ui.mount import sentence
 from modules.gradio_ui.routes.page import page_routes
 from modules.gradio_ui.routes.runs import run_routes
 from modules.runs.run import Run
@@ -33,6 +35,7 @@ def client(made: Front, user: str) -> TestClient:
         request.state.user = user
         return await call(request)
 
+    app.add_exception_handler(UserError, sentence)
     app.include_router(run_routes(made.context))
     app.include_router(page_routes(made.context))
     return TestClient(app)
@@ -96,3 +99,44 @@ def test_what_cannot_go_on_says_so(made: Front) -> None:
     assert reply.status_code == 409
     assert reply.json()["detail"] == "Nothing is missing in this run."
     assert client(made, "").post("/internal/runs/nothing/resume").status_code == 404
+
+
+def test_a_picture_that_a_run_still_needs_is_not_deleted(made: Front) -> None:
+    values = {"prompt_txt": "draw\nslow one", "make_combined": True}
+    request = GenerationRequest(prompt="draw", steps=400)
+    run = made.context.runs.submit("Prompts from file or textbox", "txt2img", request, values)
+    page = client(made, "")
+
+    def first() -> list[str]:
+        jobs = made.context.runs.jobs(run.id)
+        return [image.id for job_id in jobs for image in made.context.gallery.for_job(job_id)]
+
+    wait_for(lambda: bool(first()), 60, "its first picture")
+    answer = page.post(f"/internal/images/{first()[0]}/delete")
+    assert answer.status_code == 409
+    assert "needs this picture" in answer.json()["detail"]
+    made.context.runs.cancel(run.id)
+    wait_for(lambda: not (found := made.context.runs.get(run.id)) or not found.active, 60, "the run's end")
+    file = made.context.gallery.path(first()[0])
+    assert page.post(f"/internal/images/{first()[0]}/delete").status_code == 200
+    assert not file.exists()
+
+
+def test_what_can_not_be_done_is_said_and_a_gone_picture_is_an_empty_cell(made: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = over(made, "")
+    assert run.sheet is not None
+    page, image_id = client(made, ""), run.sheet.cells[0]
+    file = made.context.gallery.path(image_id)
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        answer = page.post(f"/internal/images/{image_id}/delete")
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == f"{file.name} can't be deleted: Permission denied."
+    file.unlink()
+    shown = page.get(f"/internal/runs/{run.id}/sheet.html")
+    assert shown.status_code == 200
+    assert "is not there any more" in shown.text

@@ -91,6 +91,32 @@ def test_a_cell_that_fails_is_empty_and_named(tmp_path: Path) -> None:
         assert len(grids(made, run)) == 1
 
 
+def test_a_cell_that_was_taken_out_of_the_queue_is_named_and_drawn_later(tmp_path: Path) -> None:
+    with office(tmp_path, script=SLOW) as made:
+        run = made.submit("Prompts from file or textbox", {"prompt_txt": "draw\ndraw more\ndraw most", "make_combined": True}, "", steps=20)
+        made.wait_for(lambda: len(made.jobs(run)) >= 2)
+        assert made.house.queue.interrupt(made.jobs(run)[1].id)
+        run = made.wait(run)
+        assert run.state == "done"
+        assert run.notes == ("scripted note", "1 of 3 could not be drawn: they were taken out of the queue.")
+        made.runs.go_on(run.id)
+        run = made.wait(run)
+        assert (run.state, run.notes) == ("done", ("scripted note",))
+
+
+def test_a_cell_that_was_cut_short_is_drawn_whole_when_the_run_goes_on(tmp_path: Path) -> None:
+    with office(tmp_path, script=SLOW) as made:
+        run = made.submit("Prompts from file or textbox", {"prompt_txt": "draw", "make_combined": True}, "", steps=10, batch_count=4)
+        made.wait_for(lambda: made.jobs(run) and made.house.gallery.for_job(made.jobs(run)[0].id))
+        made.runs.interrupt(made.jobs(run)[0].id)
+        assert made.wait(run).state == "cancelled"
+        assert 1 <= len([image for image in made.runs.images(run) if image.kind == "image"]) < 4
+        made.runs.go_on(run.id)
+        run = made.wait(run)
+        assert run.state == "done"
+        assert len([image for image in made.runs.images(run) if image.kind == "image"]) == 4
+
+
 def test_what_is_wrong_is_said_before_anything_is_queued(tmp_path: Path) -> None:
     with office(tmp_path) as made:
         with pytest.raises(InvalidRequest, match="Line 2: There is no sampler"):

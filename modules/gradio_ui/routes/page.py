@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from modules.context import AppContext
@@ -135,6 +136,8 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
 
     @router.post("/jobs/clear")
     def clear(request: Request) -> dict[str, str]:
+        for run in context.runs.list(_user(request)):
+            context.runs.pause(run.id)  # or it would go on queueing
         context.queue.clear(_user(request))
         return {}
 
@@ -185,7 +188,11 @@ def _picture_routes(router: APIRouter, context: AppContext) -> None:
 
     @router.post("/images/{image_id}/delete")
     def delete(image_id: str, request: Request) -> dict[str, str]:
-        context.gallery.delete(own_image(image_id, request).id)
+        image = own_image(image_id, request)
+        run = context.runs.get(context.runs.run_of(image.job_id))
+        if run is not None and run.active:
+            raise HTTPException(409, f"{run.script} is not done and needs this picture: wait for its end, or cancel it first.")
+        context.gallery.delete(image.id)
         return {}
 
     @router.get("/thumbs/{image_id}")
@@ -212,7 +219,7 @@ def _text_routes(router: APIRouter, context: AppContext) -> None:
         if len(body) > _MAX_PICTURE:
             raise HTTPException(413, "The picture is larger than 64 MB.")
         try:
-            return JSONResponse({"infotext": read_infotext(io.BytesIO(body))})
+            return JSONResponse({"infotext": await run_in_threadpool(read_infotext, io.BytesIO(body))})
         except UserError as error:
             return JSONResponse({"infotext": "", "error": str(error)})
 

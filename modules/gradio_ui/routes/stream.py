@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
+
+from fastapi.concurrency import run_in_threadpool
 
 from modules.context import AppContext
 from modules.domain.events import (
@@ -122,15 +124,15 @@ async def job_stream(context: AppContext, owner: str) -> AsyncIterator[bytes]:
     inbox = _Inbox(asyncio.get_running_loop())
     unsubscribe, leave = context.queue.subscribe(inbox.sink), context.runs.subscribe(inbox.sink)
     try:
-        everything = {"jobs": jobs_json(context, owner), "runs": runs_json(context, owner)}
-        yield _event("jobs", {**everything, "engine": engine_json(context.queue.engine)})
-        while context.runs.is_busy(owner) or context.queue.list(owner=owner, active_only=True, limit=1):
+        # what is read may wait for the disk, and the loop must not
+        yield await run_in_threadpool(_everything, context, owner, "jobs")
+        while await run_in_threadpool(_is_busy, context, owner):
             changed, messages = await inbox.drain()
             if not changed and not messages:
                 yield b": still here\n\n"
-            for part in _parts(context, owner, changed, messages):
+            for part in await run_in_threadpool(_parts, context, owner, changed, messages):
                 yield part
-        yield _event("idle", {"jobs": jobs_json(context, owner), "runs": runs_json(context, owner)})
+        yield await run_in_threadpool(_everything, context, owner, "idle")
     finally:
         unsubscribe()
         leave()
@@ -141,7 +143,20 @@ def engine_json(status: EngineStatus) -> dict[str, str]:
     return {"state": status.state, "text": status.text, "device": status.device}
 
 
-def _parts(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[_Message]) -> Iterable[bytes]:
+def _everything(context: AppContext, owner: str, name: str) -> bytes:
+    found = {"jobs": jobs_json(context, owner), "runs": runs_json(context, owner), "engine": engine_json(context.queue.engine)}
+    return _event(name, found)
+
+
+def _is_busy(context: AppContext, owner: str) -> bool:
+    return context.runs.is_busy(owner) or bool(context.queue.list(owner=owner, active_only=True, limit=1))
+
+
+def _parts(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[_Message]) -> list[bytes]:
+    return list(_each_part(context, owner, changed, messages))
+
+
+def _each_part(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[_Message]) -> Iterator[bytes]:
     for message in messages:
         if isinstance(message, EngineStatus):
             yield _event("engine", engine_json(message))

@@ -22,7 +22,10 @@ window.webui = (() => {
   async function call(url, options = {}) {
     const response = await fetch(url, {credentials: 'same-origin', ...options});
     if (response.status === 401) { location.reload(); throw new Error('Please log in again.'); }
-    if (!response.ok) throw new Error(`The server answered ${response.status} to ${url}.`);
+    if (!response.ok) {
+      const said = await response.json().then((answer) => answer.detail, () => null);
+      throw new Error(typeof said === 'string' ? said : `The server answered ${response.status} to ${url}.`);
+    }
     return response.json();
   }
   const get = (url) => call(url);
