@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
+from gradio.components import Number
 
 from modules.domain.catalog import Catalog
 from modules.domain.checks import check
@@ -33,6 +34,8 @@ class Form:
     def add(self, name: str, component: Any) -> Any:
         """Take `component` in as the input `name` and return it."""
         self._components[name] = component
+        if isinstance(component, gr.Slider):
+            _take_any_number(component)
         return component
 
     def __getitem__(self, name: str) -> Any:
@@ -64,6 +67,12 @@ class Form:
     def values(self, data: Mapping[Any, Any]) -> dict[str, Any]:
         """What Gradio handed over, keyed by name instead of component."""
         return {name: data[component] for name, component in self._components.items()}
+
+
+def _take_any_number(slider: gr.Slider) -> None:
+    """Pasted pictures and other programs know larger sizes and more steps than a slider's end. Gradio would refuse such a click without a
+    word; the request has limits of its own, and sentences."""
+    slider.preprocess = lambda payload: Number.round_to_precision(payload, slider.precision)
 
 
 def shown_value(name: str, value: Any) -> Any:

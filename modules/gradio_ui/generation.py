@@ -23,7 +23,7 @@ from modules.gradio_ui.parts.pasted_report import shown_report
 from modules.gradio_ui.parts.prompt_box import PromptBox
 from modules.gradio_ui.parts.scripts import chosen_script, script_values
 from modules.gradio_ui.pasting.infotext import from_infotext, override_entries, parse_overrides
-from modules.prompts.styles import with_styles
+from modules.prompts.styles import with_styles, without_styles
 
 REQUEST_OPTIONS = ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")
 """Settings of the bar that travel with the request, so that a click uses what its own screen shows, whatever another tab has set."""
@@ -154,11 +154,19 @@ def wire_paste(context: AppContext, form: Form, notices: Notices, source: gr.Tex
             chosen = {**{name: value for name, value in pasted.values.items() if name in only}, **given_values}
             return Told([*(_update(name, chosen) for name in form), "", gr.skip()])
         entries = override_entries(pasted.options, context.settings.as_options())
-        values = {**pasted.values, "override_settings": entries}
+        apart = _with_styles_apart(context, pasted.values) if pasted.report.has_parameters else {}
+        values = {**pasted.values, **apart, "override_settings": entries}
         updates = [_update(name, values) for name in form]
         return Told([*updates, "", shown_report(pasted.report)], pasted.notes)
 
     notices.on(button.click, paste, [source, form["prompt"]], [*form.components, source, report])
+
+
+def _with_styles_apart(context: AppContext, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompts as they were before styles were added to them, and these styles: chosen ones would be added once more."""
+    styles = [(style.name, style.prompt, style.negative_prompt) for style in context.styles.all()]
+    prompt, negative, chosen = without_styles(values.get("prompt") or "", values.get("neg_prompt") or "", styles)
+    return {"prompt": prompt, "neg_prompt": negative, "styles": chosen}
 
 
 def wire_small_tools(form: Form, box: PromptBox, column: SettingsColumn) -> None:

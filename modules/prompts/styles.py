@@ -14,6 +14,27 @@ def with_styles(prompt: str, styles: Iterable[str]) -> str:
     return prompt
 
 
+def without_styles(prompt: str, negative: str, styles: Iterable[tuple[str, str, str]]) -> tuple[str, str, list[str]]:
+    """The two prompts without the texts of those `styles` (name, prompt, negative prompt) that are in both of them, and their names.
+
+    Adding these again gives the texts as they were, to the letter: a style whose removal could not be undone so stays in them.
+    """
+    found: list[tuple[str, str, str]] = []
+    left = list(styles)
+    while True:
+        for style in left:
+            shorter = without_style(prompt, style[1]), without_style(negative, style[2])
+            if (style[1].strip() or style[2].strip()) and shorter[0] is not None and shorter[1] is not None:
+                again = with_styles(shorter[0], [style[1]]), with_styles(shorter[1], [style[2]])
+                if again == (prompt, negative):
+                    break
+        else:
+            return prompt, negative, [name for name, *_ in reversed(found)]
+        prompt, negative = shorter[0], shorter[1]
+        found.append(style)
+        left.remove(style)
+
+
 def without_style(prompt: str, style: str) -> str | None:
     """The prompt that `with_styles` made `prompt` from; None where the style's text is not in it. The inverse but for blanks."""
     text = style.strip()

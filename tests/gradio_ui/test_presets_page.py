@@ -27,7 +27,7 @@ def test_a_form_is_kept_under_a_name_and_brought_back(page: Page, webui: WebUI) 
     page.locator("#txt2img_preset input").fill("wide")
     page.locator("#txt2img_preset input").blur()
     page.click("#txt2img_preset_save")
-    expect(told.filter(has_text="Preset wide saved: 4 controls")).to_be_visible()
+    expect(told.filter(has_text="Preset wide saved: it sets 6 controls")).to_be_visible()
     kept = yaml.safe_load((webui.data / "presets.yaml").read_text())["txt2img"]["wide"]
     assert kept["txt2img_steps"] == 33 and kept["txt2img_width"] == 192 and kept["txt2img_sampling"] == "Euler a"
     assert not {"txt2img_prompt", "txt2img_seed"} & set(kept)

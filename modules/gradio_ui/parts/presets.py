@@ -11,9 +11,13 @@ from modules.context import AppContext
 from modules.gradio_ui.first_values import FirstValues, same
 from modules.gradio_ui.form import Form, shown_value
 from modules.gradio_ui.notices import Notices, Told
+from modules.gradio_ui.parts.styles import is_unfolded
 
 LEFT_ALONE = ("prompt", "neg_prompt", "styles", "seed", "subseed")
 """The controls that are no part of a preset: what one draws, not how."""
+
+OF_THE_CHECKPOINT = ("width", "height", "cfg_scale")
+"""The controls whose default is another one for another checkpoint: a preset holds them in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class PresetsEditor:
     """The editor's fields and buttons; `is_open` holds whether it is unfolded."""
 
     body: gr.Group
-    is_open: gr.State
+    is_open: gr.Checkbox
     name: gr.Dropdown
     use: gr.Button
     save: gr.Button
@@ -30,7 +34,7 @@ class PresetsEditor:
 
 def presets_editor(tab: str) -> PresetsEditor:
     """The fold-out editor, closed."""
-    is_open = gr.State(False)
+    is_open = is_unfolded(f"{tab}_presets_unfolded")
     with gr.Group(visible=False, elem_id=f"{tab}_presets_dialog", elem_classes="folding") as body, gr.Row(elem_classes="editor-head"):
         name = gr.Dropdown(
             [],
@@ -71,13 +75,14 @@ def wire_presets(context: AppContext, form: Form, notices: Notices, editor: Pres
 
     def save(name: str | None, *shown: Any) -> Told:
         builtin, values = first.builtin(), dict(zip(form, shown, strict=True))
-        differing = {
+        kept = {
             form.elem_id(each): value
             for each, value in values.items()
-            if each not in LEFT_ALONE and not same(builtin[form.elem_id(each)], value)
+            if each in OF_THE_CHECKPOINT or (each not in LEFT_ALONE and not same(builtin[form.elem_id(each)], value))
         }
-        store.save(tab, name or "", differing)
-        return Told([gr.update(choices=store.names(tab))], [f"Preset {name} saved: {len(differing)} controls differ from their default."])
+        store.save(tab, name or "", kept)
+        said = f"Preset {name} saved: it sets {len(kept)} controls, all others are at their default."
+        return Told([gr.update(choices=store.names(tab))], [said])
 
     def delete(name: str | None) -> Told:
         store.delete(tab, name or "")

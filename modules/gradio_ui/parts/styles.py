@@ -45,6 +45,11 @@ def styles_choice(form: Form) -> gr.Dropdown:
     )
 
 
+def is_unfolded(elem_id: str) -> gr.Checkbox:
+    """Whether an editor is unfolded, unseen. `gr.State` would keep a connection of each open page busy for good, and browsers have six."""
+    return gr.Checkbox(False, visible="hidden", label="unfolded", elem_id=elem_id)
+
+
 def styles_editor(tab: str) -> StylesEditor:
     """The fold-out editor, closed."""
     with gr.Group(visible=False, elem_id=f"{tab}_styles_dialog", elem_classes="folding") as body:
@@ -74,7 +79,7 @@ def wire_styles(
     context: AppContext, form: Form, notices: Notices, editor: StylesEditor, apply: gr.Button, edit: gr.Button, demo: gr.Blocks
 ) -> None:
     """Connect list, buttons and editor to the store."""
-    store, shown = context.styles, gr.State(False)
+    store, shown = context.styles, is_unfolded(form.elem_id("styles_unfolded"))
 
     def names() -> list[str]:
         return [style.name for style in store.all()]

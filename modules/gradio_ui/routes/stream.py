@@ -33,6 +33,9 @@ from modules.runs.run import RunChanged
 KEEP_ALIVE_SECONDS = 15.0
 RECENT_JOBS = 8
 
+_TOLD_POSITIONS = 20
+"""Of how many waiting jobs the page hears that they moved up."""
+
 
 def job_json(context: AppContext, job: Job) -> dict[str, Any]:
     """A job with its pictures and, while it is active, its progress."""
@@ -58,11 +61,11 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
 
 
 def jobs_json(context: AppContext, owner: str) -> list[dict[str, Any]]:
-    """All active jobs of `owner` and the latest finished ones, oldest first."""
+    """The latest finished jobs of `owner`, oldest first, and the active ones in the order in which they are drawn."""
     active = context.queue.list(owner=owner, active_only=True)
     recent = context.queue.list(owner=owner, limit=RECENT_JOBS)
-    chosen = {job.id: job for job in (*active, *recent)}
-    return [job_json(context, job) for job in sorted(chosen.values(), key=lambda job: job.seq)]
+    order = {job.id: job for job in (*reversed([job for job in recent if not job.active]), *active)}
+    return [job_json(context, job) for job in order.values()]
 
 
 def progress_json(context: AppContext, job_id: str) -> dict[str, Any]:
@@ -169,6 +172,9 @@ def _each_part(context: AppContext, owner: str, changed: Iterable[str], messages
             job = context.queue.get(message.job_id)
             if job is not None and job.owner == owner:
                 yield _event("done", job_json(context, job))
+    if any(isinstance(message, TERMINAL) for message in messages):
+        waiting = context.queue.list(owner=owner, active_only=True, limit=_TOLD_POSITIONS)
+        changed = dict.fromkeys((*changed, *(job.id for job in waiting if job.state == "queued")))
     for job_id in changed:
         if _owns(context, owner, job_id):
             yield _event("progress", {"id": job_id, **progress_json(context, job_id)})

@@ -5,11 +5,13 @@
   let list = null;
   let node = null;   // the prompt that the list is for
   let length = 0;
+  let end = 0;       // where the cursor was when it was asked for: a click may have moved it
   let timer = 0;
   let asked = 0;
   let taking = false;
 
   const isOpen = () => Boolean(list && !list.hidden);
+  const hasMoved = () => node.selectionStart !== end || node.selectionEnd !== end;
   const chosen = () => list.querySelector('[aria-selected="true"]');
 
   function make() {
@@ -82,7 +84,7 @@
   }
 
   function take(option) {
-    const end = node.selectionEnd;
+    if (hasMoved()) { close(); return; }
     const after = node.value.slice(end);
     // A comma is there already where a tag is put before another one.
     const text = /^\s*,/.test(after) ? option.insert.replace(/, $/, '') : option.insert;
@@ -94,12 +96,12 @@
 
   async function ask(area) {
     const number = ++asked;
-    const end = area.selectionEnd;
+    const at = area.selectionEnd;
     let answer;
-    try { answer = await webui.post('internal/completions', {before: area.value.slice(Math.max(0, end - LOOKED_AT), end)}); } catch { return; }
-    if (number !== asked || document.activeElement !== area || area.selectionEnd !== end) return;
+    try { answer = await webui.post('internal/completions', {before: area.value.slice(Math.max(0, at - LOOKED_AT), at)}); } catch { return; }
+    if (number !== asked || document.activeElement !== area || area.selectionEnd !== at) return;
     if (!answer.words.length) { close(); return; }
-    [node, length] = [area, answer.length];
+    [node, length, end] = [area, answer.length, at];
     show(answer.words);
   }
 
@@ -114,6 +116,7 @@
   document.addEventListener('keydown', (event) => {
     if (['ArrowLeft', 'ArrowRight', 'Home', 'End'].includes(event.key) || event.ctrlKey || event.metaKey || event.altKey) { close(); return; }
     if (!isOpen() || event.target !== node) return;
+    if (hasMoved()) { close(); return; }
     const options = [...list.children];
     const index = options.indexOf(chosen());
     const step = {ArrowDown: 1, ArrowUp: -1}[event.key];

@@ -35,6 +35,9 @@ window.webui = (() => {
     body: JSON.stringify(data ?? {}),
   });
 
+  // An open dialog lies over everything else: what is said meanwhile is said in it.
+  const settle = () => (document.querySelector('dialog[open]') || find('.gradio-container') || document.body).append(corner);
+  document.addEventListener('close', () => { if (corner) settle(); }, true);
   let corner = null;
   function toast(text, kind = 'info') {
     if (!corner) {
@@ -42,8 +45,8 @@ window.webui = (() => {
       corner.className = 'webui-toasts';
       corner.setAttribute('role', 'status');
       corner.setAttribute('aria-live', 'polite');
-      (find('.gradio-container') || document.body).append(corner);
     }
+    settle();
     const note = document.createElement('div');
     note.className = `webui-toast ${kind}`;
     note.textContent = text;
@@ -79,6 +82,7 @@ window.webui = (() => {
 })();
 
 webui.openTab = (name) => {
-  const button = [...document.querySelectorAll('#tabs [role=tab]')].find((node) => node.textContent.trim() === name);
+  // tabs that there is no room for lie in a menu
+  const button = [...document.querySelectorAll('#tabs [role=tab], #tabs .overflow-dropdown button')].find((node) => node.textContent.trim() === name);
   if (button) button.click();
 };

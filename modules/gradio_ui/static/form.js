@@ -32,16 +32,21 @@ webui.form = (() => {
       return isTouched(id) || stored[id] === undefined || stored[id] === null || !isGood(id) ? value : stored[id];
     });
     restored.add(tab);
+    const shown = merged.map((value, i) => shownValue(ids[i], value));
     if (Object.keys(stored).length) remembered.add(tab);
     if (touched.size || Object.keys(stored).length) remember(tab, ids, merged);
-    return merged;
+    return shown;
   }
+
+  // What sets a control to a value. The list of overrides is hidden while it is empty, and must not act unseen.
+  const shownValue = (id, value) => (id.endsWith('_override_settings') && Array.isArray(value)
+    ? {__type__: 'update', value, choices: value.map((entry) => [entry, entry]), visible: value.length > 0} : value);
 
   // Once the server has answered: its defaults of this moment, for a form that this browser does not remember.
   function fill(tab, ids, defaults, values) {
     if (remembered.has(tab)) return values;
     const known = JSON.parse(defaults || '{}');
-    return values.map((value, i) => (isTouched(ids[i]) || !(ids[i] in known) ? value : known[ids[i]]));
+    return values.map((value, i) => (isTouched(ids[i]) || !(ids[i] in known) ? value : shownValue(ids[i], known[ids[i]])));
   }
 
   function remember(tab, ids, values) {

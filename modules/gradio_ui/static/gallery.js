@@ -6,6 +6,7 @@ webui.gallery = (root) => {
   const tiles = new Map();      // picture id -> its button
   let asked = 0;                // which question the answer must belong to
   let typing = 0;
+  let stale = false;            // pictures were saved since; whoever has paged on keeps what is listed
 
   function tile(image) {
     const button = document.createElement('button');
@@ -31,7 +32,7 @@ webui.gallery = (root) => {
     try {
       const answer = await webui.get(`internal/images?${query}`);
       if (mine !== asked) return;
-      if (fresh) { images.length = 0; tiles.clear(); part('grid').replaceChildren(); }
+      if (fresh) { stale = false; images.length = 0; tiles.clear(); part('grid').replaceChildren(); }
       images.push(...answer.images);
       part('grid').append(...answer.images.map(tile));
       part('more').hidden = answer.images.length < PAGE;
@@ -44,12 +45,17 @@ webui.gallery = (root) => {
   part('refresh').onclick = () => load(true);
   part('favourites').onchange = () => load(true);
   part('search').oninput = () => { clearTimeout(typing); typing = setTimeout(() => load(true), 250); };
-  addEventListener('webui-favourite', (event) => tiles.get(event.detail.id)?.toggleAttribute('data-favourite', event.detail.favourite));
+  addEventListener('webui-saved', () => { stale = true; });
+  addEventListener('webui-favourite', (event) => {
+    const {id, favourite} = event.detail;
+    tiles.get(id)?.toggleAttribute('data-favourite', favourite);
+    for (const image of images) if (image.id === id) image.favourite = favourite;
+  });
   addEventListener('webui-deleted', (event) => {
     const at = images.findIndex((image) => image.id === event.detail);
     if (at >= 0) images.splice(at, 1);
     tiles.get(event.detail)?.remove();
     tiles.delete(event.detail);
   });
-  new IntersectionObserver((entries) => { if (entries[0].isIntersecting && !images.length) load(true); }).observe(part('top'));
+  new IntersectionObserver((entries) => { if (entries[0].isIntersecting && (!images.length || (stale && images.length <= PAGE))) load(true); }).observe(part('top'));
 };

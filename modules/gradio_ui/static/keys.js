@@ -79,20 +79,24 @@
     if (event.altKey && sideways) { event.preventDefault(); moveElement(node, sideways); }
   }
 
+  const canInterrupt = () => webui.busy() && [...document.querySelectorAll('.interrupt')].some(webui.visible);
+
   document.addEventListener('keydown', (event) => {
     if (webui.viewer.isOpen()) return;
     const tab = webui.currentTab();
     const node = event.target.closest?.('.prompt textarea');
     if (node) onPromptKey(event, node);
-    if (!tab) return;
-    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    const generates = event.key === 'Enter' && (event.ctrlKey || event.metaKey);
+    const skips = event.key === 'Enter' && event.altKey;
+    if (event.repeat && (generates || skips || event.key === 'Escape')) { event.preventDefault(); return; }
+    if (generates && tab) {
       event.preventDefault();
       // Gradio takes a text over a moment after it was typed; the click must find it.
       setTimeout(() => webui.find(`#${tab}_generate`).click(), 30);
-    } else if (event.key === 'Enter' && event.altKey) {
+    } else if (skips && tab) {
       event.preventDefault();
       webui.skip();
-    } else if (event.key === 'Escape' && webui.busy() && !document.querySelector('dialog[open], [role="listbox"].options, .canvas-editor[data-full]')) {
+    } else if (event.key === 'Escape' && canInterrupt() && !document.querySelector('dialog[open], [role="listbox"].options, .canvas-editor[data-full]')) {
       event.preventDefault();
       webui.interrupt();
     }

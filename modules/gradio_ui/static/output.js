@@ -1,5 +1,6 @@
 // The output panel and the queue: follows the server's job stream, shows progress and pictures, finds everything again after a reload.
 (() => {
+  const MOST_LISTED = 100;  // the server names no more active jobs
   const jobs = new Map();
   const panels = [];
   let stream = null;
@@ -11,24 +12,37 @@
 
   const isActive = (job) => job.state === 'queued' || job.state === 'running';
   const running = () => [...jobs.values()].find((job) => job.state === 'running');
-  const active = () => [...jobs.values()].filter(isActive);
+  // in the order in which they are drawn
+  const active = () => [...jobs.values()].filter(isActive)
+    .sort((a, b) => (b.state === 'running') - (a.state === 'running') || a.progress.position - b.progress.position);
   // What is to be seen of a picture that was interrupted on its way, where nothing else was drawn: its last preview.
   const leftover = (job) => (job.state === 'cancelled' && !job.images.length ? job.progress.preview : null);
   const busy = () => active().length > 0 || webui.runs.active().length > 0;
 
   function take(list) {
-    const keep = new Set(list.map((job) => job.id));
-    for (const id of [...jobs.keys()]) if (!keep.has(id)) jobs.delete(id);
-    for (const job of list) put(job);
+    const before = new Map(jobs);
+    jobs.clear();
+    for (const job of list) put(job, before.get(job.id));
   }
 
-  function put(job) {
-    job.progress.preview ??= jobs.get(job.id)?.progress.preview ?? null; // the server sends each preview once
+  function put(job, before = jobs.get(job.id)) {
+    job.progress.preview ??= before?.progress.preview ?? null; // the server sends each preview once
     if (!isActive(job)) ending.delete(job.id);
     jobs.set(job.id, job);
   }
 
-  async function refresh() {
+  // One question at a time: what a large batch sends would be hundreds.
+  let asking = null, again = false;
+  function refresh() {
+    again = Boolean(asking);
+    asking ??= load().finally(() => {
+      asking = null;
+      if (again) refresh().catch(() => {});
+    });
+    return asking;
+  }
+
+  async function load() {
     const answer = await webui.get('internal/jobs');
     take(answer.jobs);
     webui.runs.take(answer.runs);
@@ -53,6 +67,7 @@
       job.progress = {...data, preview: data.preview || job.progress.preview};
     });
     on('image', (image) => {
+      dispatchEvent(new CustomEvent('webui-saved'));
       webui.runs.addImage(image);
       const job = jobs.get(image.job);
       if (job && !job.images.some((other) => other.id === image.id)) job.images.push(image);
@@ -111,7 +126,8 @@
 
   const duration = (seconds) => {
     if (seconds < 10) return `${seconds.toFixed(1)} s`;
-    return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+    const whole = Math.round(seconds);
+    return whole < 90 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
   };
 
   class Panel {
@@ -119,7 +135,7 @@
       this.root = root;
       this.part = (selector) => root.querySelector(selector);
       this.chosen = new Map();                                    // job id -> picture id
-      this.part('.stage').addEventListener('click', () => { const image = this.image(); if (image) webui.viewer.open(this.images().includes(image) ? this.images() : [image], image); });
+      this.part('.stage').addEventListener('click', () => this.enlarge());
       this.part('.stage').addEventListener('keydown', (event) => this.arrow(event));
       this.part('.copy').addEventListener('click', () => this.copy());
       for (const button of root.querySelectorAll('[data-send]')) button.addEventListener('click', () => this.send(button.dataset.send));
@@ -139,7 +155,13 @@
 
     choose(image) { this.peek = null; this.chosen.set(this.job.id, image.id); this.render(this.job); }
 
+    enlarge() {
+      const image = this.image();
+      if (image) webui.viewer.open(this.images().includes(image) ? this.images() : [image], image);
+    }
+
     arrow(event) {
+      if (event.key === 'Enter' && !event.ctrlKey && !event.metaKey && !event.altKey) this.enlarge();
       const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
       const list = this.images();
       if (!step || list.length < 2) return;
@@ -259,7 +281,7 @@
       const written = JSON.stringify(waiting.map((job) => [job.id, job.state, job.run && Boolean(webui.runs.get(job.run))]));
       if (box.hidden || box.dataset.written === written) return;
       box.dataset.written = written;
-      box.querySelector('summary').textContent = `Queue: ${waiting.length} jobs`;
+      box.querySelector('summary').textContent = `Queue: ${waiting.length}${waiting.length < MOST_LISTED ? '' : ' or more'} jobs`;
       box.querySelector('ol').replaceChildren(...waiting.map((job) => {
         const item = document.createElement('li');
         const name = document.createElement('button');
@@ -342,6 +364,11 @@
   document.addEventListener('click', (event) => {
     const button = event.target.closest?.('.interrupt, .skip');
     if (button) button.classList.contains('skip') ? webui.skip() : webui.interrupt();
+  });
+  addEventListener('webui-favourite', (event) => {
+    for (const holder of [...jobs.values(), ...webui.runs.all()]) {
+      for (const image of holder.images) if (image.id === event.detail.id) image.favourite = event.detail.favourite;
+    }
   });
   addEventListener('webui-deleted', (event) => {
     const others = (images) => images.filter((image) => image.id !== event.detail);

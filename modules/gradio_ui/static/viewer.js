@@ -13,6 +13,7 @@ webui.viewer = (() => {
   function build() {
     box = document.createElement('dialog');
     box.className = 'webui-viewer';
+    box.tabIndex = -1;
     box.setAttribute('aria-label', 'Picture viewer');
     const picture = document.createElement('img');
     const bar = document.createElement('div');
@@ -35,18 +36,37 @@ webui.viewer = (() => {
     bin.setAttribute('aria-label', bin.title);
     bin.onclick = (event) => { event.stopPropagation(); remove(); };
     star.type = bin.type = 'button';
-    bar.append(star, bin);
+    bar.prepend(turner('‹', 'The picture before (←)', -1));
+    bar.append(star, bin, turner('›', 'The next picture (→)', 1));
     box.append(picture, bar);
     box.addEventListener('click', () => box.close());
     box.addEventListener('keydown', (event) => {
+      event.stopPropagation();
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
       const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
-      if (step) { at = (at + step + list.length) % list.length; show(); event.preventDefault(); }
+      if (step) { turn(step); event.preventDefault(); }
+      if (event.repeat) return;
       if (event.key === 's') { const link = document.createElement('a'); link.href = list[at].url; link.download = ''; link.click(); }
       if (event.key === 'f') favour();
       if (event.key === 'Delete') remove();
-      event.stopPropagation();
     });
     (webui.find('.gradio-container') || document.body).append(box);
+  }
+
+  function turn(step) {
+    at = (at + step + list.length) % list.length;
+    show();
+  }
+
+  function turner(text, title, step) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'tool-link viewer-turn';
+    button.textContent = text;
+    button.title = title;
+    button.setAttribute('aria-label', title);
+    button.onclick = (event) => { event.stopPropagation(); turn(step); };
+    return button;
   }
 
   async function favour() {
@@ -75,6 +95,7 @@ webui.viewer = (() => {
     const picture = box.querySelector('img');
     picture.src = image.url;
     picture.alt = `Seed ${image.seed}`;
+    for (const button of box.querySelectorAll('.viewer-turn')) button.hidden = list.length < 2;
     const star = box.querySelector('.viewer-star');
     star.textContent = image.favourite ? '★' : '☆';
     star.title = image.favourite ? 'No favourite any more (f)' : 'A favourite (f)';
@@ -89,6 +110,7 @@ webui.viewer = (() => {
     at = Math.max(0, list.indexOf(image));
     show();
     box.showModal();
+    box.focus();      // not its first button, which Space would press
   }
 
   return {open, isOpen: () => Boolean(box?.open)};
