@@ -90,9 +90,11 @@ TINY: dict[str, Callable[..., Any]] = {"sd1": tiny_model, "sd2": tiny_sd2, "sdxl
 """By family id: a tiny model, which takes `in_channels`."""
 
 
-def write_tiny(folder: Path, family: str, *, in_channels: int = 4) -> CheckpointInfo:
-    """A tiny single file of a family."""
-    return write_checkpoint(folder, family, model=TINY[family](in_channels=in_channels))
+def write_tiny(
+    folder: Path, family: str, *, in_channels: int = 4, change: Callable[[Weights], Weights] = lambda each: each
+) -> CheckpointInfo:
+    """A tiny single file of a family; `change` may spoil its tensors before."""
+    return write_checkpoint(folder, family, model=TINY[family](in_channels=in_channels), change=change)
 
 
 def write_tiny_folder(folder: Path, family: str) -> CheckpointInfo:

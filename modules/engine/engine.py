@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -128,21 +128,28 @@ class Engine:
 
     def _from_noise(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> tuple[Frames, list[Image.Image]]:
         """(the frames of the film, the pictures)."""
+        frames, made = self._first_pass(plan, previews, watcher)
+        if plan.hires is None or not isinstance(made, Tensor):
+            return frames, cast("list[Image.Image]", made)
+        # nothing here holds the first pass' models any more: the second may need their memory
+        return frames, self._second_pass(plan, plan.hires, made, previews, watcher)
+
+    def _first_pass(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> tuple[Frames, list[Image.Image] | Tensor]:
+        """(the frames of the film, the pictures); where there is a second pass, the latents (B, C, H, W) that it begins from."""
         with ExitStack() as borrowed:
             refiner = _Refining(self, borrowed, watcher)
             with self.lent(plan.model, watcher) as model:
                 pacer = self._pacer(plan, model, previews, watcher.step)
                 roll = FilmRoll(plan.film, plan.steps, pacer)
                 with self._rescuing(plan, model, lambda: pacer.latest, watcher):
-                    first = latents = sample(plan, model, roll, refiner)
+                    latents = sample(plan, model, roll, refiner)
                     pacer.finish()
-            with self.lent(refiner.spec or plan.model, watcher) as model, self._rescuing(plan, model, lambda: first, watcher):
+            with self.lent(refiner.spec or plan.model, watcher) as model, self._rescuing(plan, model, lambda: latents, watcher):
                 frames = roll.frames(plan, model, watcher.stage)
                 if plan.hires is None:
                     return frames, self._decoded(plan, model, latents, watcher)
                 watcher.stage(f"Enlarging to {plan.last.width}x{plan.last.height}")
-                latents = enlarged(latents, plan, plan.hires, model, Upscaling(self.upscalers, watcher.stage))
-            return frames, self._second_pass(plan, plan.hires, latents, previews, watcher)
+                return frames, enlarged(latents, plan, plan.hires, model, Upscaling(self.upscalers, watcher.stage))
 
     @contextmanager
     def lent(self, spec: ModelSpec, watcher: Watcher) -> Generator[LoadedModel]:

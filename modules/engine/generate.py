@@ -168,7 +168,7 @@ def _skips_negative(options: SamplerOptions, calls: int, call: int, sigma: float
     """Whether the n-th network call (from 0) of `calls` goes without the negative prompt: A1111's two ways to save time."""
     if options.skip_early_negative and call / calls <= options.skip_early_negative:
         return True
-    return sigma < options.min_negative_sigma and (options.min_negative_sigma_all or call % 2 == 0)
+    return sigma < options.min_negative_sigma and (options.min_negative_sigma_all or call % 2 == 1)
 
 
 def unit_noise(plan: ImagePlan, model: LoadedModel) -> Tensor:

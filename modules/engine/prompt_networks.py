@@ -30,8 +30,13 @@ class PromptNetworks:
     notes: tuple[str, ...]
 
 
-def prompt_networks(prompt: str, negative: str, catalog: Catalog, steps: int, *, old_rule: bool = False) -> PromptNetworks:
-    """Look up what the two prompts name. Raises nothing: the job goes on without what can't be had. `old_rule` is `prompt_schedule`'s."""
+def prompt_networks(
+    prompt: str, negative: str, catalog: Catalog, calls: int, later: int | None = None, *, old_rule: bool = False
+) -> PromptNetworks:
+    """Look up what the two prompts name in the course of `calls` network calls, and of the `later` ones of a second pass.
+
+    Raises nothing: the job goes on without what can't be had. `old_rule` is `prompt_schedule`'s.
+    """
     text, tags = extract_network_tags(prompt)
     negative_text, negative_tags = extract_network_tags(negative)
     loras: list[NetworkRef] = []
@@ -45,7 +50,12 @@ def prompt_networks(prompt: str, negative: str, catalog: Catalog, steps: int, *,
     if negative_tags:
         written = ", ".join(dict.fromkeys(_written(tag) for tag in negative_tags))
         notes.append(f"{written} in the negative prompt had no effect: networks are added by the prompt.")
-    embeddings, ambiguous = _embeddings(text, negative_text, catalog, lambda part: prompt_schedule(part, steps, old_rule=old_rule))
+
+    def timeline(part: str) -> list[tuple[int, str]]:
+        first = prompt_schedule(part, calls, old_rule=old_rule)
+        return first if later is None else [*first, *prompt_schedule(part, calls, later, old_rule=old_rule)]
+
+    embeddings, ambiguous = _embeddings(text, negative_text, catalog, timeline)
     return PromptNetworks(tuple(loras), embeddings, tuple(dict.fromkeys((*notes, *ambiguous))))
 
 

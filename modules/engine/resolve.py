@@ -14,7 +14,7 @@ from typing import Any
 from modules.domain.catalog import CODEFORMER, NO_FACES, Catalog, CheckpointInfo, VaeInfo
 from modules.domain.errors import InvalidRequest
 from modules.domain.plans import FacesPlan, HiresPlan, ImagePlan, ModelSpec, RefinerPlan, SamplerOptions, UpscalerPlan
-from modules.domain.requests import MAX_SIDE, SIZE_STEP, GenerationRequest, HiresPass, Refiner
+from modules.domain.requests import MAX_SIDE, SIZE_STEP, GenerationRequest, HiresPass
 from modules.engine.prompt_networks import prompt_networks
 from modules.engine.resolve_start import start_plan
 from modules.prompts.grammar import strip_comments
@@ -65,9 +65,11 @@ def resolve(request: GenerationRequest, settings: Settings, catalog: Catalog, rn
     seeds, variations = _seeds(request, rng)
     prompt, negative = strip_comments(request.prompt), strip_comments(request.negative_prompt)
     old_rule = settings.compatibility.old_prompt_timelines
-    added = prompt_networks(prompt, negative, catalog, request.steps, old_rule=old_rule)
+    later = _calls_of_hires(request.hires, row, request.steps, catalog) if request.hires else None
+    added = prompt_networks(prompt, negative, catalog, _calls(row, request.steps), later, old_rule=old_rule)
     model = replace(model_spec(request, settings, catalog), networks=added.loras, embeddings=added.embeddings)
-    size = 1 if row.adaptive else request.batch_size
+    adaptive = row.adaptive or (request.hires is not None and _hires_sampler(request.hires, row, catalog).adaptive)
+    size = 1 if adaptive else request.batch_size  # what one picture needs must not change another
     start, (width, height), notes = (
         start_plan(request, request.init, settings, row, inputs) if request.init else (None, (request.width, request.height), ())
     )
@@ -117,23 +119,24 @@ def resolve(request: GenerationRequest, settings: Settings, catalog: Catalog, rn
 def _with_more(plan: ImagePlan, request: GenerationRequest, settings: Settings, catalog: Catalog) -> ImagePlan:
     """The plan with its second pass, and the refiner in the passes that it is for: all there are, or what the settings say."""
     if request.hires is None:
-        return replace(plan, refiner=_refiner(plan, request.refiner, settings, catalog))
-    hires = hires_plan(plan, request.hires, settings, catalog)
+        return replace(plan, refiner=_refiner(plan, request, settings, catalog))
+    hires = hires_plan(plan, request, request.hires, settings, catalog)
     passes = settings.models.refiner_pass
-    refiner = _refiner(plan, request.refiner, settings, catalog) if passes != "second pass" else None
-    second = replace(hires.second, refiner=_refiner(hires.second, request.refiner, settings, catalog) if passes != "first pass" else None)
+    refiner = _refiner(plan, request, settings, catalog) if passes != "second pass" else None
+    second = replace(hires.second, refiner=_refiner(hires.second, request, settings, catalog) if passes != "first pass" else None)
     notes = tuple(dict.fromkeys((*plan.notes, *second.notes)))
     return replace(plan, refiner=refiner, hires=replace(hires, second=second), notes=notes)
 
 
-def _refiner(plan: ImagePlan, asked: Refiner | None, settings: Settings, catalog: Catalog) -> RefinerPlan | None:
+def _refiner(plan: ImagePlan, request: GenerationRequest, settings: Settings, catalog: Catalog) -> RefinerPlan | None:
     """None where nothing would change: there is no refiner, or it is the model itself."""
+    asked = request.refiner
     if asked is None:
         return None
     checkpoint = catalog.checkpoint(asked.checkpoint)
     if checkpoint == plan.model.checkpoint:
         return None
-    model = replace(plan.model, checkpoint=checkpoint, vae=_vae(settings.models.vae, checkpoint, catalog))
+    model = replace(plan.model, checkpoint=checkpoint, vae=_vae(request.vae or settings.models.vae, checkpoint, catalog))
     return RefinerPlan(model=model, switch_at=asked.switch_at)
 
 
@@ -156,19 +159,34 @@ def sampler_and_schedule(sampler: str, schedule: str, catalog: Catalog) -> tuple
     return row, used, SCHEDULES[AUTOMATIC if asked == AUTOMATIC and used == "uniform" else used].label
 
 
-def hires_plan(first: ImagePlan, asked: HiresPass, settings: Settings, catalog: Catalog) -> HiresPlan:
+def _calls(row: SamplerRow, steps: int) -> int:
+    """How many network calls a prompt's timeline is laid out over."""
+    return steps * (2 if row.second_order else 1)
+
+
+def _hires_sampler(asked: HiresPass, first: SamplerRow, catalog: Catalog) -> SamplerRow:
+    return SAMPLERS.get(catalog.sampler(asked.sampler).id, first) if asked.sampler else first
+
+
+def _calls_of_hires(asked: HiresPass, first: SamplerRow, steps: int, catalog: Catalog) -> int:
+    return _calls(_hires_sampler(asked, first, catalog), asked.steps or steps)
+
+
+def hires_plan(first: ImagePlan, request: GenerationRequest, asked: HiresPass, settings: Settings, catalog: Catalog) -> HiresPlan:
     """The second pass after `first`: what is not asked for stays as it was. Raises as `resolve` does."""
     row, schedule, schedule_label = SAMPLERS[first.sampler], first.schedule, first.schedule_label
     if asked.sampler or asked.schedule:
-        row, schedule, schedule_label = sampler_and_schedule(asked.sampler or first.sampler, asked.schedule or first.schedule, catalog)
+        # "Automatic" is each sampler's own
+        row, schedule, schedule_label = sampler_and_schedule(asked.sampler or first.sampler, asked.schedule or request.schedule, catalog)
     model = first.model
     if asked.checkpoint:
         checkpoint = catalog.checkpoint(asked.checkpoint)
-        model = replace(model, checkpoint=checkpoint, vae=_vae(settings.models.vae, checkpoint, catalog))
+        model = replace(model, checkpoint=checkpoint, vae=_vae(request.vae or settings.models.vae, checkpoint, catalog))
     prompt = strip_comments(asked.prompt) if asked.prompt.strip() else first.prompts[0]
     negative = strip_comments(asked.negative_prompt) if asked.negative_prompt.strip() else first.negatives[0]
     if (prompt, negative) != (first.prompts[0], first.negatives[0]):
-        added = prompt_networks(prompt, negative, catalog, asked.steps or first.steps, old_rule=first.old_prompt_timelines)
+        before, calls = _calls(SAMPLERS[first.sampler], first.steps), _calls(row, asked.steps or first.steps)
+        added = prompt_networks(prompt, negative, catalog, before, calls, old_rule=first.old_prompt_timelines)
         model, notes = replace(model, networks=added.loras, embeddings=added.embeddings), added.notes
     else:
         notes = first.notes

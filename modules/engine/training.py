@@ -88,10 +88,11 @@ def run_training(
     try:
         with engine.lent(plan.model, watcher) as lent, torch.inference_mode(False):
             model = cast("Model", lent)
+            for network in model.networks.values():
+                engine.models.placement.use(network)  # what learns is made where the layers are that it is added to
+                network.requires_grad_(False)
             lessons, notes = _lessons(job, request, model, watcher)
             learner = _learner(request, model)
-            for network in model.networks.values():
-                network.requires_grad_(False)
             with learner.attached(model):
                 training = Training(model, learner, lessons, _course(request))
                 if state is not None:

@@ -66,8 +66,7 @@ class Autoencoder:
         would give NaN for the next picture too, and cost the time of two."""
         if self._dtype == torch.float32:
             return False
-        with torch.inference_mode(False):
-            self._network.float()
+        self._cast(torch.float32)
         self._dtype = torch.float32
         return True
 
@@ -107,11 +106,16 @@ class Autoencoder:
         if dtype == own:
             yield
             return
-        self._network.to(dtype)
+        self._cast(dtype)
         try:
             yield
         finally:
-            self._network.to(own)
+            self._cast(own)
+
+    def _cast(self, dtype: torch.dtype) -> None:
+        # weights that are made in inference mode could never be trained with
+        with torch.inference_mode(False):
+            self._network.to(dtype)
 
     def _tiled(self, batch: Tensor) -> Any:
         self._network.tile_latent_min_size = DECODED_TILE

@@ -96,7 +96,7 @@ def blueprint(pipelines: tuple[str, ...], traits: Traits, shapes: Shapes, config
         parts={
             "unet": Part(title="UNet", build=partial(build_unet, unet), names=_names(shapes, UNET)),
             **{reading.role: _text_part(shapes, reading, texts[reading.role]) for reading in readings},
-            "vae": Part(title="VAE", build=partial(build_vae, vae), names=_names(shapes, VAE)),
+            "vae": Part(title="VAE", build=partial(build_vae, vae), names=_vae_names(shapes)),
         },
         sigmas=model_sigmas(
             _number(scheduler, "beta_start", 0.00085),
@@ -168,6 +168,19 @@ def _chosen(config: Config, part: str, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _names(shapes: Shapes, folder: str, inner: str = "") -> dict[str, str]:
     return {name.removeprefix(folder).removeprefix(inner): name for name in shapes if name.startswith(folder)}
+
+
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""What folders of 2022 and early 2023 call the parts of the autoencoder's attention, and what these are called now."""
+
+
+def _vae_names(shapes: Shapes) -> dict[str, str]:
+    def now(name: str) -> str:
+        head, _, tail = name.rpartition(".")
+        block, _, part = head.rpartition(".")
+        return f"{block}.{_OLD_ATTENTION[part]}.{tail}" if ".attentions." in f".{block}" and part in _OLD_ATTENTION else name
+
+    return {now(name): whole for name, whole in _names(shapes, VAE).items()}
 
 
 def _integer(section: Mapping[str, Any], key: str, part: str, high: int = 1024) -> int:

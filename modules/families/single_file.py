@@ -28,14 +28,16 @@ class TextPart:
     pooled_width: int = 0
 
 
+FACTOR = 8
+"""Pixels per latent along a side, where the file has no autoencoder to count it from: all of these families' are alike."""
+
+
 def require_parts(shapes: Shapes, *text_prefixes: str) -> None:
-    """Raise `ModelLoadError` with the reason unless the file has these text encoders and an autoencoder, in a storage that is known."""
+    """Raise `ModelLoadError` with the reason unless the file has these text encoders, in a storage that is known."""
     for prefix in text_prefixes:
         if not any(name.startswith(prefix) for name in shapes):
             which = "text encoder" if len(text_prefixes) == 1 else f"text encoder {prefix.rstrip('.')!r}"
             raise ModelLoadError(f"it holds no {which} (only parts of a checkpoint)")
-    if f"{ldm_layout.VAE}decoder.conv_in.weight" not in shapes:
-        raise ModelLoadError("it holds no autoencoder (VAE); use a checkpoint that has one inside")
     if any(name.endswith(SCALED_FLOAT8) for name in shapes):
         raise ModelLoadError(
             "its weights are stored as scaled float8, which this version does not read; use a file in fp16, bf16 or plain fp8"
@@ -52,20 +54,21 @@ def blueprint(traits: Traits, shapes: Shapes, config: Config, texts: Sequence[Te
     if unet["cross_attention_dim"] != width:
         raise ModelLoadError(f"its text encoder's width {width} is not the UNet's {unet['cross_attention_dim']}")
     said = ldm_config.prediction(shapes, config)
+    has_vae = f"{ldm_layout.VAE}decoder.conv_in.weight" in shapes
     return Blueprint(
         facts=ModelFacts(
             family=traits.family,
             prediction=said or "eps",
             in_channels=unet["in_channels"],
             latent_channels=unet["out_channels"],
-            factor=2 ** (len(ldm_layout.vae_config(shapes)["block_out_channels"]) - 1),
+            factor=2 ** (len(ldm_layout.vae_config(shapes)["block_out_channels"]) - 1) if has_vae else FACTOR,
             text_layers=min(text.layers + text.reading.dropped for text in texts),
             is_sdxl=traits.is_sdxl,
         ),
         parts={
             "unet": ldm_layout.unet_part(shapes, unet),
             **{text.reading.role: text.part for text in texts},
-            "vae": ldm_layout.vae_part(shapes, unet["out_channels"]),
+            **({"vae": ldm_layout.vae_part(shapes, unet["out_channels"])} if has_vae else {}),
         },
         sigmas=ldm_config.sigmas(shapes, config),
         scaling_factor=ldm_config.number(config, "model.params.scale_factor", low=1e-4, high=100.0) or traits.scaling_factor,

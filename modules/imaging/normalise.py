@@ -6,6 +6,7 @@ Bytes in, a picture out; knows no names or folders.
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,19 @@ _BITS_8, _BITS_16 = 255, 65535
 
 def plain_picture(data: bytes) -> Image.Image:
     """The picture in a file of any kind that is opened at all. Raises `ImageUnreadable`."""
-    picture = _in_8_bits(ImageOps.exif_transpose(open_image(io.BytesIO(data))))
+    picture = _in_8_bits(_upright(open_image(io.BytesIO(data))))
     if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         picture = picture.convert("RGBA")
         return picture if picture.getchannel("A").getextrema() != (_BITS_8, _BITS_8) else picture.convert("RGB")
     return picture.convert("RGB")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF says; one whose EXIF can't be read is taken as it lies."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError):
+        return picture
 
 
 def _in_8_bits(picture: Image.Image) -> Image.Image:

@@ -48,12 +48,15 @@ def load_part(part: Part, source: WeightSource, dtype: torch.dtype) -> nn.Module
     return module.eval().requires_grad_(False)
 
 
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What says so in the errors that have no type of their own: the CPU's, CUDA's beside PyTorch's own store, and its libraries'."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a device's or the machine's memory running out; PyTorch has no type of its own for the CPU's."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in text or "can't allocate memory" in text)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def forget_frames(error: BaseException | None) -> None:

@@ -18,6 +18,7 @@ import psutil
 from torch import nn
 
 from modules.domain.catalog import CheckpointInfo, VaeInfo
+from modules.domain.errors import ModelLoadError
 from modules.domain.plans import ModelSpec
 from modules.families import registry
 from modules.families.base import Blueprint, LoadedModel, Model, ModelFamily, Part
@@ -53,6 +54,7 @@ class ModelManager:
         self._resident: _Resident | None = None
         self._aside: list[_Resident] = []  # the one that was used last at the end
         self._kept = 1
+        self._lent = 0  # how many of those who asked have not come back yet
 
     def keep(self, count: int) -> None:
         """How many models may be in memory, the one in use included."""
@@ -86,8 +88,12 @@ class ModelManager:
         if additions is not None and self._resident is not None:
             self._resident.added.put(spec, additions)
         del additions
-        with tileable([model.networks["unet"], model.networks["vae"]] if spec.tiling else []):
-            yield model
+        self._lent += 1
+        try:
+            with tileable([model.networks["unet"], model.networks["vae"]] if spec.tiling else []):
+                yield model
+        finally:
+            self._lent -= 1
 
     def unload(self) -> None:
         """Hold no model, and give the memory of all back."""
@@ -114,6 +120,8 @@ class ModelManager:
         with naming(checkpoint.name), open_source(Path(checkpoint.path), checkpoint.format) as source:
             family = registry.detect(source.shapes)
             blueprint = family.blueprint(source.shapes, source.config)
+            if spec.vae is None:
+                _own_vae(blueprint)
             self._make_room(blueprint, source)
             roles = [role for role in blueprint.parts if role != "vae" or spec.vae is None]
             networks = {role: self._load(role, blueprint.parts[role], source) for role in roles}
@@ -130,7 +138,7 @@ class ModelManager:
             vae = self._load_vae_file(now.family, spec.vae, channels)
         else:
             with naming(spec.checkpoint.name), open_source(Path(spec.checkpoint.path), spec.checkpoint.format) as source:
-                vae = self._load("vae", now.family.blueprint(source.shapes, source.config).parts["vae"], source)
+                vae = self._load("vae", _own_vae(now.family.blueprint(source.shapes, source.config)), source)
         now.model.replace_vae(vae)
         self._hold(_Resident(now.checkpoint, _vae_key(spec), now.family, now.model, now.added))
         return now.model
@@ -160,11 +168,13 @@ class ModelManager:
             self.unload()
 
     def _hold(self, resident: _Resident) -> None:
-        """Make this the model in use. The one before is put aside, where it is another one and one more may be kept."""
+        """Make this the model in use. The one before is put aside, where it is another one and one more may be kept; where somebody holds
+        it still, as a refiner's base is, it leaves the device at least."""
         before, self._resident = self._resident, resident
-        other = before is not None and before.model is not resident.model
-        if before is not None and other and self._kept > 1 and self.placement.put_aside(before.model.networks):
-            self._aside.append(before)
+        if before is not None and before.model is not resident.model and (self._kept > 1 or self._lent):
+            moved = self.placement.put_aside(before.model.networks)
+            if moved and self._kept > 1:
+                self._aside.append(before)
         del before
         self._drop_surplus()
         self.placement.adopt(resident.model.networks)
@@ -173,6 +183,14 @@ class ModelManager:
     def _drop_surplus(self) -> None:
         """Let go of those that were used longest ago, beyond what may be kept."""
         del self._aside[: max(0, len(self._aside) + 1 - self._kept)]
+
+
+def _own_vae(blueprint: Blueprint) -> Part:
+    """The autoencoder inside a checkpoint. Raises `ModelLoadError` where there is none."""
+    part = blueprint.parts.get("vae")
+    if part is None:
+        raise ModelLoadError("it holds no autoencoder (VAE): choose a file as SD VAE, or put one beside it that is called like it")
+    return part
 
 
 def _key(info: CheckpointInfo | VaeInfo) -> FileKey:

@@ -64,7 +64,7 @@ class Placement:
         if self._stream_unet or psutil.virtual_memory().available < size * 1.2:
             return False
         for network in networks.values():
-            network.to("cpu")
+            _bring(network, "cpu")
         return True
 
     def use(self, module: nn.Module) -> None:
@@ -82,17 +82,17 @@ class Placement:
 
     def _move(self, module: nn.Module) -> None:
         try:
-            module.to(self.device)
+            _bring(module, self.device)
         except RuntimeError:
             # half of a network on the device would be in the way of everything after
-            module.to("cpu")
+            _bring(module, "cpu")
             raise
 
     def _clear_except(self, module: nn.Module) -> None:
         for other in self._networks.values():
             streamed = self._stream_unet and other is self._networks.get("unet")
             if other is not module and not streamed and _device_of(other) != "cpu":
-                other.to("cpu")
+                _bring(other, "cpu")
 
 
 def release_memory() -> None:
@@ -104,6 +104,12 @@ def release_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def _bring(module: nn.Module, device: torch.device | str) -> None:
+    """Move a network. Sampling does it in inference mode, and weights that are made in that could never be trained with."""
+    with torch.inference_mode(False):
+        module.to(device)
 
 
 def _device_of(module: nn.Module) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from modules.domain.catalog import CheckpointInfo
-from modules.domain.errors import InvalidRequest
+from modules.domain.errors import InvalidRequest, ModelLoadError
 from modules.domain.plans import ModelSpec
 from modules.families.base import Conditioning, LoadedModel, ModelFamily
 from modules.families.registry import FAMILIES
 from modules.weights.manager import ModelManager
 from modules.weights.residency import DeviceOptions
 from tests.tiny_families import TINY, write_tiny, write_tiny_folder
+from tests.tiny_models import write_vae
 
 CPU = DeviceOptions(use_cpu=True)
 SIDE = 16
@@ -139,6 +142,33 @@ def test_a_folder_is_the_same_model(family: ModelFamily, model: LoadedModel, tmp
         assert torch.allclose(model.predict(noise(1), 2.0, ours), other.predict(noise(1), 2.0, theirs), atol=1e-5)
         decoded, expected = other.decode_latent(noise(1)[0]), model.decode_latent(noise(1)[0])
         assert decoded is not None and expected is not None and (decoded == expected).all()
+
+
+def test_a_folder_of_2022_is_the_same_model(family: ModelFamily, model: LoadedModel, tmp_path: Path) -> None:
+    """Then the autoencoder's attention had other names."""
+    info = write_tiny_folder(tmp_path / "old", family.id)
+    (file,) = (tmp_path / "old" / "vae").glob("*.safetensors")
+    names = {"to_q.": "query.", "to_k.": "key.", "to_v.": "value.", "to_out.0.": "proj_attn."}
+    tensors = {re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], key): value for key, value in load_file(file).items()}
+    assert any(".query." in key for key in tensors)
+    save_file(tensors, file)
+    with ModelManager(CPU).acquire(ModelSpec(checkpoint=info)) as other, torch.inference_mode():
+        decoded, expected = other.decode_latent(noise(1)[0]), model.decode_latent(noise(1)[0])
+        assert decoded is not None and expected is not None and (decoded == expected).all()
+
+
+def test_a_checkpoint_without_an_autoencoder_draws_with_a_vae_file(family: ModelFamily, tmp_path: Path) -> None:
+    def without(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {key: value for key, value in tensors.items() if not key.startswith("first_stage_model.")}
+
+    info, vae = write_tiny(tmp_path, family.id, change=without), write_vae(tmp_path, "vae")
+    manager = ModelManager(CPU)
+    with pytest.raises(ModelLoadError, match="choose a file as SD VAE"), manager.acquire(ModelSpec(checkpoint=info)):
+        pass
+    with manager.acquire(ModelSpec(checkpoint=info, vae=vae)) as model, torch.inference_mode():
+        assert model.decode_latent(noise(1)[0]) is not None
+    with pytest.raises(ModelLoadError, match="choose a file as SD VAE"), manager.acquire(ModelSpec(checkpoint=info)):
+        pass
 
 
 def test_an_inpainting_variant_draws_from_nothing(family: ModelFamily, tmp_path: Path) -> None:

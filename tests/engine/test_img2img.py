@@ -138,6 +138,8 @@ def test_every_sampler_makes_pictures_from_pictures(studio: Studio, house: str, 
         studio.draw(sampler=sampler, steps=6, cfg_scale=1.0, init=Img2Img(image=house, denoising_strength=strength))[0].astype(int)
         for strength in (1.0, 0.35, 0.0)
     )
+    assert not np.array_equal(near, far)
+    assert not np.array_equal(none, near)
     start = decoded_scene(studio)
     assert np.abs(none - start).mean() <= np.abs(near - start).mean() + 1 < np.abs(far - start).mean() + 2
 

@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from modules.domain.catalog import Catalog
 from modules.domain.events import Failed, Finished, JobEvent, Stage
 from modules.domain.networks import LoraInfo, NetworkRef
+from modules.domain.requests import HiresPass
 from modules.engine.prompt_networks import prompt_networks
 from modules.engine.resolve import resolve
 from modules.imaging.infotext import parse_infotext
@@ -234,6 +236,18 @@ def test_embeddings_are_found_in_every_text_of_a_timeline(studio: Studio) -> Non
     for prompt in ("[a:my-style:0.5] house", "a AND (my-style:1.2)", "[x|my-style]", "my-style,"):
         assert [each.word for each in prompt_networks(prompt, "", studio.catalog, 4).embeddings] == ["my-style"], prompt
     assert prompt_networks("mystyle and my-styles", "", studio.catalog, 4).embeddings == ()
+
+
+def test_embeddings_that_come_late_are_found_too(studio: Studio) -> None:
+    def words(prompt: str, **more: Any) -> set[str]:
+        plans = resolve(small_request(prompt=prompt, steps=10, **more), Settings(), studio.catalog, random.Random(0))
+        return {info.word for plan in plans for info in plan.model.embeddings}
+
+    late, second = "[cat:my-style:15]", "[cat:my-style:1.5]"
+    assert words(late) == words(second) == set()
+    assert words(late, sampler="heun") == {"my-style"}, "it makes two calls a step"
+    hires = HiresPass(scale=2.0, upscaler="Latent")
+    assert words(second, hires=hires) == words(late, hires=hires) == {"my-style"}
 
 
 def test_two_files_of_one_word_are_told(studio: Studio, tmp_path: Path) -> None:

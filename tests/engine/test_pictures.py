@@ -19,7 +19,7 @@ from modules.engine.resolve import resolve
 from modules.families.base import LoadedModel
 from modules.settings.schema import Engine, Models, Settings
 from modules.weights.manager import ModelManager
-from tests.engine.drawing import CPU, Studio, images, small_request
+from tests.engine.drawing import CPU, Studio, images, pixels, small_request
 from tests.tiny_models import (
     FACTOR,
     TinyModel,
@@ -165,7 +165,7 @@ def test_noise_sources_differ_and_nv_is_the_same_everywhere(studio: Studio) -> N
     nv = images(studio.run())[0]
     studio.settings = Settings()
     assert "RNG: NV" in nv.infotext
-    assert not np.array_equal(gpu, studio.draw(seed=8)[0])
+    assert not np.array_equal(gpu, pixels(nv))
 
 
 def test_v_prediction_comes_from_the_config_and_only_known_numbers_count(tmp_path: Path, model: TinyModel) -> None:

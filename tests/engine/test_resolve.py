@@ -11,7 +11,7 @@ import pytest
 from modules.domain.catalog import CheckpointInfo, VaeInfo
 from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.plans import ImagePlan
-from modules.domain.requests import Seed
+from modules.domain.requests import HiresPass, Refiner, Seed
 from modules.engine.infotext import image_infotext
 from modules.engine.resolve import resolve
 from modules.imaging.infotext import parse_infotext
@@ -125,3 +125,34 @@ def test_what_is_written_can_be_read() -> None:
 
 def test_comments_are_not_part_of_the_prompt() -> None:
     assert plans(prompt="a cat # really\nand a dog")[0].prompts[0].split() == ["a", "cat", "and", "a", "dog"]
+
+
+def test_automatic_is_each_passes_own_schedule() -> None:
+    hires = HiresPass(scale=2.0, upscaler="Latent", sampler="euler_a")
+    (plan,) = plans(sampler="dpmpp_2m", schedule="automatic", hires=hires)
+    assert plan.hires is not None
+    assert (plan.schedule, plan.hires.second.schedule) == ("karras", "uniform")
+    (plan,) = plans(sampler="euler_a", schedule="automatic", hires=replace(hires, sampler="dpmpp_2m"))
+    assert plan.hires is not None
+    assert (plan.schedule, plan.hires.second.schedule) == ("uniform", "karras")
+    (plan,) = plans(sampler="dpmpp_2m", schedule="exponential", hires=hires)
+    assert plan.hires is not None
+    assert plan.hires.second.schedule == "exponential"
+
+
+def test_the_vae_that_was_asked_for_is_every_models() -> None:
+    hires = HiresPass(scale=2.0, upscaler="Latent", checkpoint="other.safetensors")
+    refiner = Refiner(checkpoint="other.safetensors", switch_at=0.5)
+    settings = Settings(models=Models(vae="None", refiner_pass="first pass"))
+    (plan,) = plans(settings, vae="mse.safetensors", hires=hires, refiner=refiner)
+    assert plan.hires is not None
+    assert plan.refiner is not None
+    assert {model.vae for model in (plan.model, plan.hires.second.model, plan.refiner.model)} == {VAES[0]}
+
+
+def test_a_sampler_that_chooses_its_steps_draws_one_picture_at_a_time_in_either_pass() -> None:
+    hires = HiresPass(scale=2.0, upscaler="Latent", sampler="dpm_adaptive")
+    made = plans(batch_size=3, hires=hires)
+    assert [plan.batch_size for plan in made] == [1, 1, 1]
+    assert [len(plan.hires.second.seeds) for plan in made if plan.hires] == [1, 1, 1]
+    assert [plan.batch_size for plan in plans(batch_size=3, hires=replace(hires, sampler="euler"))] == [3]

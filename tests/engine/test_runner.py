@@ -250,6 +250,16 @@ def test_a_vae_that_float16_is_too_small_for_goes_on_in_float32(tmp_path: Path, 
     for _ in range(2):
         assert np.abs(studio.draw()[0].astype(int) - wide).max() <= 1
         assert {each.dtype for each in vae.parameters()} == {torch.float32}
+    assert not any(each.is_inference() for each in vae.parameters()), "or nothing could be trained with it any more"
+
+
+def test_previews_of_a_half_precision_vae_leave_it_trainable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio = Studio(tmp_path, catalog_of(write_checkpoint(tmp_path / "models")))
+    monkeypatch.setattr(studio.engine.models.placement, "dtype", lambda role: torch.float16 if role == "vae" else torch.float32)
+    assert any(event.preview for event in steps(studio.run(steps=3)))
+    with studio.engine.models.acquire(_spec(studio)) as model:
+        assert {each.dtype for each in model.networks["vae"].parameters()} == {torch.float16}
+        assert not any(each.is_inference() for network in model.networks.values() for each in network.parameters())
 
 
 @pytest.mark.parametrize("name", ["first_stage_model.decoder.conv_out.weight", "model.diffusion_model.out.2.weight"])

@@ -183,3 +183,10 @@ def test_a_picture_is_kept_also_where_the_old_ones_can_t_be_tidied_up(tmp_path: 
     assert store.path(store.put(file_of(gradient())).id).is_file()
     with pytest.raises(StorageError):
         store.prune()
+
+
+def test_a_picture_with_a_broken_exif_block_is_taken_as_it_lies(tmp_path: Path) -> None:
+    for fmt in ("JPEG", "PNG", "WEBP"):
+        data = file_of(gradient(), fmt, exif=b"Exif\0\0no TIFF at all")
+        store = InputStore(tmp_path / fmt)
+        assert store.open(store.put(data).id).size == (32, 16)

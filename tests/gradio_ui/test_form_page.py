@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser import choose, fill, generate, value_of
-from tests.webui_process import WebUI
+from tests.webui_process import WebUI, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -115,7 +115,7 @@ def test_the_queue_is_listed_in_the_order_in_which_it_is_drawn(page: Page, webui
     page.wait_for_function("() => webui.busy()")
     for name in ("second", "third"):
         fill(page, "txt2img_prompt", name)
-        page.wait_for_timeout(300)
+        page.wait_for_function("(text) => webui.form.stored('txt2img', 'txt2img_prompt') === text", arg=name)
         page.click("#txt2img_generate")
         page.wait_for_function("(name) => [...webui.jobs.values()].some((job) => job.prompt === name)", arg=name)
     page.locator("#txt2img_queue summary").click()
@@ -135,3 +135,13 @@ def test_an_open_page_keeps_no_connection_busy(page: Page, webui: WebUI) -> None
     page.wait_for_selector("#txt2img_generate")
     page.wait_for_timeout(1500)
     assert kept == []
+
+
+def test_a_slider_of_the_bar_that_is_moved_by_keys_is_stored(page: Page, webui: WebUI) -> None:
+    slider = page.locator("#quicksettings input[type=range]").first
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    options = f"{webui.url}/sdapi/v1/options"
+    wait_for(lambda: httpx.get(options).json()["CLIP_stop_at_last_layers"] == 2, 20, "the stored setting")
+    page.keyboard.press("ArrowLeft")
+    wait_for(lambda: httpx.get(options).json()["CLIP_stop_at_last_layers"] == 1, 20, "the stored setting")

@@ -85,3 +85,17 @@ def test_an_incomplete_picture_is_saved_where_the_settings_say_so(page: Page, we
     finally:
         httpx.post(options, json={"save_incomplete_images": False})
     _quick_again(page)
+
+
+def test_alt_enter_skips_and_escape_interrupts(page: Page) -> None:
+    _slow_form(page, "by keys", 4)
+    _drawing(page)
+    page.locator("#txt2img_prompt textarea").press("Alt+Enter")
+    page.wait_for_function(f"() => {_job(page, 'by keys')}.progress.batch === 2", timeout=20_000)
+    page.keyboard.press("Escape")
+    expect(page.locator("#txt2img_progress")).to_contain_text("the last one")
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"() => {_job(page, 'by keys')}.state === 'cancelled'", timeout=20_000)
+    # the first was skipped, the second interrupted
+    assert page.evaluate(f"() => {_job(page, 'by keys')}.images.length") == 0
+    _quick_again(page)

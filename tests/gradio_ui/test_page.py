@@ -144,6 +144,7 @@ def test_a_reload_in_mid_generation_finds_prompt_progress_and_result(page: Page)
     page.reload()
     page.wait_for_selector("#txt2img_generate")
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("a rocket in the night")
+    page.wait_for_function("() => /step [0-9]+/.test(document.querySelector('#txt2img_progress').textContent)", timeout=20_000)
     page.wait_for_function(
         "() => [...webui.jobs.values()].some((job) => job.prompt === 'a rocket in the night' && job.images.length)", timeout=120_000
     )
@@ -158,7 +159,7 @@ def test_all_that_wait_are_cancelled_with_one_click_and_what_is_drawn_goes_on(pa
     page.wait_for_function("() => webui.busy()")
     for number in (1, 2, 3):
         fill(page, "txt2img_prompt", f"waits {number}")
-        page.wait_for_timeout(300)
+        page.wait_for_function("(text) => webui.form.stored('txt2img', 'txt2img_prompt') === text", arg=f"waits {number}")
         page.click("#txt2img_generate")
         page.wait_for_function("(n) => [...webui.jobs.values()].filter((job) => job.prompt.startsWith('waits')).length === n", arg=number)
     page.locator("#txt2img_queue summary").click()

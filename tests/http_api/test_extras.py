@@ -97,6 +97,7 @@ def test_faces_are_restored_where_the_weights_are(own: Front, tmp_path: Path):
     first, last = (own.post("extra-single-image", {**asked, "upscale_first": order}) for order in (True, False))
     assert opened(first["image"]).info["extras"].endswith("Postprocess upscaler: Nearest, GFPGAN visibility: 0.5")
     assert "GFPGAN visibility: 0.5</p>" in last["html_info"]
+    assert own.post("extra-single-image", asked)["image"] == last["image"], "enlarged last, where nothing is said"
     plain = opened(face).resize((480, 400), Image.Resampling.NEAREST)
     pictures = [opened(answer["image"]) for answer in (first, last)]
     assert pictures[0].tobytes() != pictures[1].tobytes() and plain.tobytes() not in [each.tobytes() for each in pictures]

@@ -11,6 +11,7 @@ import pytest
 from modules.settings.flags import Flags
 from modules.settings.rows import rows
 from tests.http_api.front import Front, front, picture
+from tests.webui_process import wait_for
 
 INFOTEXT = "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x96"
 
@@ -135,9 +136,15 @@ def test_memory(shared: Front):
 
 
 def test_unload_and_reload(shared: Front):
-    assert shared.post("unload-checkpoint") == {} and shared.post("reload-checkpoint") == {}
+    def unloads() -> int:
+        return int(shared.context.queue.engine.text.rpartition(" ")[2])
+
     shared.draw()
-    assert shared.context.queue.engine.text.startswith("unloads:")
+    before = unloads()
+    assert shared.post("unload-checkpoint") == {}
+    wait_for(lambda: unloads() == before + 1, 30, "the engine to unload")
+    assert shared.post("reload-checkpoint") == {}
+    assert shared.draw()[0]["images"]
 
 
 @pytest.mark.parametrize("path", ["create/embedding", "create/hypernetwork", "train/embedding", "train/hypernetwork"])

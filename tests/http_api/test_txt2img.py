@@ -145,7 +145,8 @@ def test_styles_and_extra_networks(shared: Front):
 def test_override_settings_hold_for_one_request(own: Front):
     before = own.context.settings.as_options()
     overrides = {"CLIP_stop_at_last_layers": 2, "sd_model_checkpoint": "sub/other.ckpt [0123456789]", "sd_vae": "nice.safetensors"}
-    _, info, job = own.draw(override_settings={**overrides, "forge_preset": "sd", "sd_checkpoint_hash": "x"})
+    asked = {**overrides, "forge_preset": "sd", "sd_checkpoint_hash": "x"}
+    _, info, job = own.draw(override_settings=asked, override_settings_restore_afterwards=False)
     assert (job.request.clip_skip, job.request.checkpoint, job.request.vae) == (2, "sub/other.ckpt", "nice.safetensors")
     assert any("forge_preset" in note for note in info["notes"]) and info["sd_model_name"] == "other"
     assert own.context.settings.as_options() == before

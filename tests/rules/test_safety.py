@@ -36,7 +36,8 @@ NEVER_IMPORTED = (
     "aiohttp",
 )
 NETWORK = {"from_pretrained", "hf_hub_download", "snapshot_download", "load_state_dict_from_url", "urlopen", "urlretrieve"}
-REACHES_OUT = {"modules.server.share"}
+NETWORK |= {"create_connection", "open_connection"}
+REACHES_OUT = {"modules.server.share", "modules.http_api.safe_fetch"}
 """The modules that may ask the network for something, each because its user asked for that."""
 
 

@@ -194,3 +194,8 @@ def test_trajectory(case: dict[str, Any]) -> None:
         assert len(seen) == len(data["xs"])
         np.testing.assert_allclose(torch.stack(seen), data["xs"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(final, data["final"], rtol=0, atol=1e-3 if row.adaptive else 1e-4)
+
+
+@pytest.mark.parametrize("case", json.loads((VECTORS / "misc.json").read_text())["img2img_steps"], ids=str)
+def test_steps_that_img2img_walks(case: dict[str, Any]) -> None:
+    assert [case["steps"], kept_steps(case["steps"], case["denoise"])] == case["result"]

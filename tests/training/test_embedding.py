@@ -31,7 +31,9 @@ def test_only_the_vectors_learn_and_a_run_goes_on_where_it_was(tmp_path: Path) -
     untouched = checkpoint.read_bytes()
     little = train_embedding(TINY, EmbeddingTraining(vectors=2, batch=4, steps=1), checkpoint, tmp_path / "little")
     learned = train_embedding(TINY, EmbeddingTraining(vectors=2, batch=4, steps=4), checkpoint, tmp_path / "run")
+    saved = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
     again = train_embedding(TINY, EmbeddingTraining(vectors=2, batch=4, steps=4), checkpoint, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns == saved, "a run that is over does not begin anew"
     assert learned.shape == (2, TINY.unet.text_width)
     assert not torch.equal(little, learned)
     assert torch.equal(learned, again)

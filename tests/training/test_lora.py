@@ -48,7 +48,9 @@ def test_training_writes_a_lora_that_the_program_applies_whole_and_resumes_where
     export(TINY, build_vae(TINY.vae, TINY.data.size), Denoiser(TINY, len(SmallVocabulary())), checkpoint)
     training = LoraTraining(rank=2, pictures=8, batch=4, steps=4)
     once = train_lora(TINY, training, checkpoint, tmp_path / "once")
+    saved = (tmp_path / "once" / "checkpoint.pt").stat().st_mtime_ns
     again = train_lora(TINY, training, checkpoint, tmp_path / "once")
+    assert (tmp_path / "once" / "checkpoint.pt").stat().st_mtime_ns == saved, "a run that is over does not begin anew"
     assert all(torch.equal(once[name], again[name]) for name in once)
     assert max(float(tensor.abs().max()) for name, tensor in once.items() if "lora_up" in name) > 0
     studio = Studio(tmp_path, replace(catalog_of(checkpoint_info(checkpoint)), loras=(write_lora(tmp_path, "taught", once),)))

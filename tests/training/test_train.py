@@ -43,18 +43,21 @@ def _same(a: torch.nn.Module, b: torch.nn.Module) -> None:
 
 @pytest.mark.slow
 @needs_font
-def test_whole_way_and_resuming(tmp_path: Path) -> None:
+def test_whole_way_and_resuming(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config: StarterConfig = TINY
     once = train_vae(config, tmp_path / "once")
     train_vae(config, tmp_path / "twice", stop_after=2)
     vae = train_vae(config, tmp_path / "twice")
+    assert "parameters, from step 2" in capsys.readouterr().out
     _same(once, vae)
     standardise(vae, config, 16)
     cache = build_cache(vae, config, tmp_path / "latents")
     assert [bucket.latents.shape for bucket in cache] == [(64, 4, 16, 16), (64, 4, 16, 24)]
     model = train_unet(config, cache, tmp_path / "unet-once")
     train_unet(config, cache, tmp_path / "unet-twice", stop_after=3)
+    capsys.readouterr()
     _same(model, train_unet(config, cache, tmp_path / "unet-twice"))
+    assert "parameters, from step 3" in capsys.readouterr().out
     assert (tmp_path / "unet-once" / "loss.csv").read_text("utf-8").count("\n") == 3
     before = {k: v.clone() for k, v in vae.encoder.state_dict().items()}
     refined = refine_decoder(replace(config, vae=replace(config.vae, decoder_steps=2)), vae, tmp_path / "decoder")

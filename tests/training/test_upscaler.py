@@ -19,7 +19,9 @@ pytestmark = pytest.mark.skipif(not any(path.is_file() for path in FONT_PATHS), 
 def test_training_goes_on_where_it_was_and_gives_what_spandrel_reads(tmp_path: Path) -> None:
     training = UpscalerTraining(features=8, convolutions=2, crop=16, batch=2, steps=4)
     made = train_upscaler(TINY, training, tmp_path / "run")
+    saved = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
     again = train_upscaler(TINY, training, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns == saved, "a run that is over does not begin anew"
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in made.state_dict().items())
     read = ModelLoader().load_from_state_dict(made.state_dict())
     assert isinstance(read, ImageModelDescriptor)

@@ -183,3 +183,9 @@ def test_memory_saving_modes_predict_the_same(options: DeviceOptions, tmp_path: 
             assert {each.device.type for each in model.networks["unet"].parameters()} == {"cpu"}
     with manager.acquire(ModelSpec(checkpoint=info)) as model, torch.inference_mode():
         assert torch.equal(model.predict(torch.ones(1, 4, 8, 8, device=model.device), 1.0, conditioning), result)
+    manager.keep(1)
+    with manager.acquire(ModelSpec(checkpoint=info)) as base, torch.inference_mode():
+        base.predict(torch.ones(1, 4, 8, 8, device=base.device), 1.0, conditioning)
+        with manager.acquire(ModelSpec(checkpoint=write_checkpoint(tmp_path, "refiner", seed=2))):
+            if not options.lowvram:
+                assert {each.device.type for each in base.networks["unet"].parameters()} == {"cpu"}, "a refiner's base makes room"

@@ -34,3 +34,9 @@ webui.showSetting = (row) => {
     setTimeout(() => node.classList.remove('found'), 2500);
   });
 };
+
+// Gradio tells a slider's new value when the pointer lets go of it; the bar's settings are stored then, and keys move sliders too.
+document.addEventListener('keyup', (event) => {
+  if (!event.target.matches?.('#quicksettings input[type=range]')) return;
+  if (/^(Arrow|Page|Home|End)/.test(event.key)) event.target.dispatchEvent(new PointerEvent('pointerup', {bubbles: true}));
+});
