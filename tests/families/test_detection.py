@@ -153,8 +153,6 @@ def test_inpainting_variants_are_of_their_family(headers: dict[str, Shapes], fam
         ("sdxl", "conditioner.", "no text encoder 'conditioner.embedders.0.transformer'"),
         ("sdxl", "conditioner.embedders.1.", "no text encoder 'conditioner.embedders.1.model'"),
         ("sdxl_refiner", "conditioner.", "no text encoder"),
-        ("sd2", "first_stage_model.", r"no autoencoder \(VAE\)"),
-        ("sdxl", "first_stage_model.", r"no autoencoder \(VAE\)"),
     ],
 )
 def test_a_file_without_a_part_is_told_which(headers: dict[str, Shapes], family: str, prefix: str, reason: str) -> None:

@@ -102,8 +102,8 @@ def test_what_cannot_go_on_says_so(made: Front) -> None:
 
 
 def test_a_picture_that_a_run_still_needs_is_not_deleted(made: Front) -> None:
-    values = {"prompt_txt": "draw\nslow one", "make_combined": True}
-    request = GenerationRequest(prompt="draw", steps=400)
+    values = {"prompt_txt": "draw\nslow", "make_combined": True}
+    request = GenerationRequest(prompt="", steps=400)
     run = made.context.runs.submit("Prompts from file or textbox", "txt2img", request, values)
     page = client(made, "")
 
