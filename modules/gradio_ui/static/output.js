@@ -204,7 +204,7 @@
       const words = [];
       if (job.state === 'queued' && !(job.run && job.images.length)) words.push(progress.position > 1 ? `Waiting, number ${progress.position} in the queue` : 'Waiting');
       else if (percent > 0) words.push(`${percent}%`);
-      if (progress.eta != null && job.state === 'running') words.push(`ETA ${duration(progress.eta)}`);
+      if (progress.eta != null && job.state === 'running' && !ending.has(job.id)) words.push(`ETA ${duration(progress.eta)}`);
       if (progress.steps && job.state === 'running') words.push(`step ${progress.step}/${progress.steps}`);
       if (progress.loss != null && job.state === 'running') words.push(`loss ${progress.loss.toFixed(4)}`);
       if (progress.text) words.push(progress.text);
