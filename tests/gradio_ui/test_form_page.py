@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser import choose, fill, generate, value_of
 from tests.webui_process import WebUI, wait_for
@@ -17,7 +19,15 @@ SMALL = "Steps: 2, Sampler: Euler a, CFG scale: 4, Seed: 5, Size: 64x64"
 
 
 def _paste(page: Page, text: str) -> None:
-    page.evaluate("text => webui.form.paste('txt2img', text)", text)
+    """Paste, and wait for the prompt; once more where two busy cores were slower than the page's script."""
+    prompt = text.partition("\n")[0]
+    for _ in range(4):
+        page.evaluate("text => webui.form.paste('txt2img', text)", text)
+        with contextlib.suppress(TooLate):
+            shown = "prompt => document.querySelector('#txt2img_prompt textarea').value === prompt"
+            page.wait_for_function(shown, arg=prompt, timeout=8_000)
+            return
+    raise AssertionError(f"{prompt!r} was not pasted")
 
 
 def test_a_size_beyond_the_slider_is_drawn_or_refused_with_a_sentence(page: Page) -> None:

@@ -64,7 +64,7 @@ webui.form = (() => {
   function paste(tab, infotext, {only = null, values = {}} = {}) {
     webui.whenThere(`#${tab}_paste_source textarea, #${tab}_paste_source input`, (source) => {
       webui.setField(source, JSON.stringify({infotext, only, values}));
-      setTimeout(() => webui.find(`#${tab}_paste`).click(), 60);
+      setTimeout(() => webui.find(`#${tab}_paste`).click(), 150); // Gradio takes a text over a moment after it was typed
     });
   }
 
