@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser import choose, fill, generate, value_of
 from tests.webui_process import WebUI, wait_for
@@ -18,16 +16,16 @@ pytestmark = pytest.mark.browser
 SMALL = "Steps: 2, Sampler: Euler a, CFG scale: 4, Seed: 5, Size: 64x64"
 
 
+def _ready(page: Page) -> None:
+    """Wait until what suits the checkpoint has arrived in the form of a page that has just opened."""
+    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("4")
+
+
 def _paste(page: Page, text: str) -> None:
-    """Paste, and wait for the prompt; once more where two busy cores were slower than the page's script."""
-    prompt = text.partition("\n")[0]
-    for _ in range(4):
-        page.evaluate("text => webui.form.paste('txt2img', text)", text)
-        with contextlib.suppress(TooLate):
-            shown = "prompt => document.querySelector('#txt2img_prompt textarea').value === prompt"
-            page.wait_for_function(shown, arg=prompt, timeout=8_000)
-            return
-    raise AssertionError(f"{prompt!r} was not pasted")
+    """Paste, once the form has what suits the checkpoint, and wait for the prompt."""
+    _ready(page)
+    page.evaluate("text => webui.form.paste('txt2img', text)", text)
+    expect(page.locator("#txt2img_prompt textarea")).to_have_value(text.partition("\n")[0])
 
 
 def test_a_size_beyond_the_slider_is_drawn_or_refused_with_a_sentence(page: Page) -> None:
@@ -63,11 +61,13 @@ def test_overrides_are_seen_as_long_as_they_act(page: Page) -> None:
 
 
 def test_pasting_a_picture_takes_its_styles_apart(page: Page, webui: WebUI) -> None:
+    _ready(page)
     styles = webui.data / "styles.csv"
     before = styles.read_text() if styles.is_file() else "name,prompt,negative_prompt\n"
     styles.write_text(f'{before.rstrip()}\nMended style,"oil on paper",\n')
     page.reload()
     page.wait_for_selector("#txt2img_generate")
+    _ready(page)
     fill(page, "txt2img_prompt", "a mended cat")
     for name, value in (("steps", 2), ("width", 64), ("height", 64)):
         fill(page, f"txt2img_{name}", value)

@@ -62,6 +62,7 @@ webui.form = (() => {
   // Fills the form from an infotext: through the same button as the arrow, with the text in its own hidden box, so no prompt is lost.
   // `only` names the controls that are meant, where not all are; `values` are set as they are.
   function paste(tab, infotext, {only = null, values = {}} = {}) {
+    remembered.add(tab);     // the defaults of a page that has just opened may arrive later than this
     webui.whenThere(`#${tab}_paste_source textarea, #${tab}_paste_source input`, (source) => {
       webui.setField(source, JSON.stringify({infotext, only, values}));
       setTimeout(() => webui.find(`#${tab}_paste`).click(), 150); // Gradio takes a text over a moment after it was typed
