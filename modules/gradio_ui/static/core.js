@@ -55,6 +55,18 @@ window.webui = (() => {
     setTimeout(() => note.remove(), kind === 'error' ? 15000 : 6000);
   }
 
+  // A small button outside Gradio's own; what it does is also said to those who can't see it.
+  function toolButton(text, title, act) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'tool-link';
+    button.textContent = text;
+    button.title = title;
+    button.setAttribute('aria-label', title);
+    button.onclick = act;
+    return button;
+  }
+
   // Gradio mounts its nodes late and unvisited tabs never, so scripts ask for a node instead of looking once.
   function whenThere(selector, then) {
     const node = find(selector);
@@ -78,7 +90,7 @@ window.webui = (() => {
   }
   applyTheme();
 
-  return {config, find, field, visible, setField, replaceRange, get, post, call, toast, whenThere, currentTab};
+  return {config, find, field, visible, setField, replaceRange, get, post, call, toast, toolButton, whenThere, currentTab};
 })();
 
 webui.openTab = (name) => {

@@ -301,16 +301,7 @@
       box.querySelector('ol').append(all);
     }
 
-    act(text, title, url) {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.className = 'tool-link';
-      button.textContent = text;
-      button.title = title;
-      button.setAttribute('aria-label', title);
-      button.onclick = () => ask(url);
-      return button;
-    }
+    act(text, title, url) { return webui.toolButton(text, title, () => ask(url)); }
   }
 
   const ask = async (url) => {

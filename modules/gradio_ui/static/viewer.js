@@ -29,13 +29,9 @@ webui.viewer = (() => {
     const star = document.createElement('button');
     star.className = 'tool-link viewer-star';
     star.onclick = (event) => { event.stopPropagation(); favour(); };
-    const bin = document.createElement('button');
-    bin.className = 'tool-link viewer-delete';
-    bin.textContent = '🗑';
-    bin.title = 'Delete this picture (Delete)';
-    bin.setAttribute('aria-label', bin.title);
-    bin.onclick = (event) => { event.stopPropagation(); remove(); };
-    star.type = bin.type = 'button';
+    const bin = webui.toolButton('🗑', 'Delete this picture (Delete)', (event) => { event.stopPropagation(); remove(); });
+    bin.classList.add('viewer-delete');
+    star.type = 'button';
     bar.prepend(turner('‹', 'The picture before (←)', -1));
     bar.append(star, bin, turner('›', 'The next picture (→)', 1));
     box.append(picture, bar);
@@ -59,13 +55,8 @@ webui.viewer = (() => {
   }
 
   function turner(text, title, step) {
-    const button = document.createElement('button');
-    button.type = 'button';
-    button.className = 'tool-link viewer-turn';
-    button.textContent = text;
-    button.title = title;
-    button.setAttribute('aria-label', title);
-    button.onclick = (event) => { event.stopPropagation(); turn(step); };
+    const button = webui.toolButton(text, title, (event) => { event.stopPropagation(); turn(step); });
+    button.classList.add('viewer-turn');
     return button;
   }
 
