@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -129,8 +129,9 @@ class Engine:
     def _from_noise(self, plan: ImagePlan, previews: PreviewOptions, watcher: Watcher) -> tuple[Frames, list[Image.Image]]:
         """(the frames of the film, the pictures)."""
         frames, made = self._first_pass(plan, previews, watcher)
-        if plan.hires is None or not isinstance(made, Tensor):
-            return frames, cast("list[Image.Image]", made)
+        if not isinstance(made, Tensor):
+            return frames, made
+        assert plan.hires is not None, "only a second pass begins from latents"
         # nothing here holds the first pass' models any more: the second may need their memory
         return frames, self._second_pass(plan, plan.hires, made, previews, watcher)
 
