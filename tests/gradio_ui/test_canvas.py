@@ -242,6 +242,7 @@ def test_a_failed_upload_is_told_and_loses_nothing(hand: Hand, page: Page, tmp_p
     hand.stroke((200, 200), (800, 500))
     mask = hand.mask()
     page.route("**/internal/inputs**", lambda route: route.abort())
+    page.wait_for_function("() => fetch('internal/inputs').then(() => false, () => true)")  # Chromium takes a moment to obey
     page.evaluate("key => { webui.canvas.slot(key).sent = {}; }", hand.slot)
     page.locator("#img2maskimg input[type=file]").set_input_files(str(saved(gradient(256), tmp_path)))
     expect(page.locator(".webui-toast.error", has_text="does not answer")).to_be_visible()

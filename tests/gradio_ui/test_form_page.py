@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
@@ -111,9 +109,11 @@ def test_the_viewer_has_no_button_under_the_space_bar_and_says_what_fails(page: 
     expect(page.locator("dialog.webui-viewer")).to_be_visible()
     expect(page.locator(".viewer-star")).to_have_attribute("aria-pressed", "false")
     assert value_of(page, "txt2img_prompt") == "not to be lost"
-    page.route("**/favourite*", lambda route: route.fulfill(status=409, body=json.dumps({"detail": "The disk is full."})))
+    shown = page.locator("dialog.webui-viewer > img").get_attribute("src")
+    assert shown is not None
+    httpx.post(f"{webui.url}/{shown}/delete", headers={"Origin": webui.url}).raise_for_status()  # as in another window
     page.keyboard.press("f")
-    expect(page.locator("dialog.webui-viewer .webui-toast.error", has_text="The disk is full.")).to_be_visible()
+    expect(page.locator("dialog.webui-viewer .webui-toast.error", has_text="There is no such picture.")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("dialog.webui-viewer")).to_be_hidden()
 
