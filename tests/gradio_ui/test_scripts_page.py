@@ -195,10 +195,33 @@ def test_a_filmstrip_moves(page: Page, outputs: Path) -> None:
     expect(page.locator("#txt2img_results .thumbs button")).to_have_count(3)
 
 
-def test_defaults_that_arrive_late_leave_a_chosen_script_alone(page: Page) -> None:
-    _pick(page, "Prompt matrix", "script_txt2img_prompt_matrix_put_at_start")
-    ids = ["txt2img_script_list", "txt2img_script_prompt_matrix_put_at_start", "img2img_script_list"]
-    late = page.evaluate(
-        "ids => webui.form.fill('txt2img', ids, JSON.stringify(Object.fromEntries(ids.map((id) => [id, 'late']))), ['a', 'b', 'c'])", ids
-    )
-    assert late == ["a", "b", "late"]
+_HOLD = """
+const send = window.fetch, start = new Promise((go) => { window.goOn = go; });
+window.fetch = async (...call) => {
+  if (String(call[0]?.url ?? call[0]).includes('/gradio_api/run/')) { window.isHeld = true; await start; }
+  return send(...call);
+};
+"""
+"""Holds what a page asks of its server through Gradio until `goOn()`."""
+
+
+def test_defaults_that_arrive_late_leave_a_persons_choices_alone_and_are_not_remembered_before(page: Page) -> None:
+    cfg = page.locator("#txt2img_cfg_scale input[type=number]")
+    expect(cfg).to_have_value("4")
+    page.evaluate("() => localStorage.clear()")
+    page.add_init_script(_HOLD)
+    page.reload()
+    page.wait_for_function("() => window.isHeld")
+    page.wait_for_function("() => window.webui?.form")
+    expect(cfg).to_have_value("7")  # what the page is built with, not what suits the checkpoint
+    choose(page, "txt2img_script_container", "Prompt matrix")
+    page.locator("#txt2img_prompt textarea").fill("in a hurry")
+    page.wait_for_function("() => webui.form.stored('txt2img', 'txt2img_prompt') === 'in a hurry'")
+    page.reload()
+    page.wait_for_function("() => window.isHeld")
+    expect(page.locator("#txt2img_prompt textarea")).to_have_value("in a hurry")
+    expect(cfg).to_have_value("7")
+    page.evaluate("() => window.goOn()")
+    expect(cfg).to_have_value("4")
+    expect(page.locator("#txt2img_prompt textarea")).to_have_value("in a hurry")
+    expect(page.locator("#txt2img_script_container input").first).to_have_value("Prompt matrix")

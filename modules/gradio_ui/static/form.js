@@ -2,7 +2,8 @@
 webui.form = (() => {
   const key = (tab) => `webui.form.v1.${tab}`;
   const restored = new Set();     // tabs whose form was brought back
-  const remembered = new Set();   // tabs that this browser had something about
+  const brought = new Map();      // per tab, the controls whose values this browser remembered
+  const settled = new Set();      // tabs that have had the server's defaults, or were pasted into: what arrives later must not fill them
 
   function read(tab) {
     try { return JSON.parse(localStorage.getItem(key(tab)) || '{}'); } catch { return {}; }
@@ -27,14 +28,12 @@ webui.form = (() => {
   function restore(tab, ids, choices, values) {
     const stored = read(tab);
     const isGood = (id) => !choices[id] || Array.isArray(stored[id]) || choices[id].includes(stored[id]);
-    const merged = values.map((value, i) => {
-      const id = ids[i];
-      return isTouched(id) || stored[id] === undefined || stored[id] === null || !isGood(id) ? value : stored[id];
-    });
+    const used = new Set(ids.filter((id) => !isTouched(id) && stored[id] !== undefined && stored[id] !== null && isGood(id)));
+    const merged = values.map((value, i) => (used.has(ids[i]) ? stored[ids[i]] : value));
     restored.add(tab);
+    brought.set(tab, used);
     const shown = merged.map((value, i) => shownValue(ids[i], value));
-    if (Object.keys(stored).length) remembered.add(tab);
-    if (touched.size || Object.keys(stored).length) remember(tab, ids, merged);
+    if (touched.size || used.size) remember(tab, ids, merged);
     return shown;
   }
 
@@ -42,16 +41,22 @@ webui.form = (() => {
   const shownValue = (id, value) => (id.endsWith('_override_settings') && Array.isArray(value)
     ? {__type__: 'update', value, choices: value.map((entry) => [entry, entry]), visible: value.length > 0} : value);
 
-  // Once the server has answered: its defaults of this moment, for a form that this browser does not remember.
+  // Whether a control's value is a person's, of this visit or the one before, and not what the page was built with.
+  const isOwn = (tab, id) => isTouched(id) || Boolean(brought.get(tab)?.has(id));
+
+  // Once the server has answered: its defaults of this moment, for what this browser does not remember.
   function fill(tab, ids, defaults, values) {
-    if (remembered.has(tab)) return values;
+    if (settled.has(tab)) return values;
+    settled.add(tab);
     const known = JSON.parse(defaults || '{}');
-    return values.map((value, i) => (isTouched(ids[i]) || !(ids[i] in known) ? value : shownValue(ids[i], known[ids[i]])));
+    return values.map((value, i) => (isOwn(tab, ids[i]) || !(ids[i] in known) ? value : shownValue(ids[i], known[ids[i]])));
   }
 
+  // Until the server's defaults are there, only what is a person's: the rest would come back as if it had been chosen.
   function remember(tab, ids, values) {
     if (!restored.has(tab)) return;          // the first change events come from building the page
-    try { localStorage.setItem(key(tab), JSON.stringify(Object.fromEntries(ids.map((id, i) => [id, values[i]])))); } catch { /* full */ }
+    const kept = ids.map((id, i) => [id, values[i]]).filter(([id]) => settled.has(tab) || isOwn(tab, id));
+    try { localStorage.setItem(key(tab), JSON.stringify(Object.fromEntries(kept))); } catch { /* full */ }
   }
 
   // What this browser remembers of one control, whether or not the form shows it yet.
@@ -62,7 +67,7 @@ webui.form = (() => {
   // Fills the form from an infotext: through the same button as the arrow, with the text in its own hidden box, so no prompt is lost.
   // `only` names the controls that are meant, where not all are; `values` are set as they are.
   function paste(tab, infotext, {only = null, values = {}} = {}) {
-    remembered.add(tab);     // the defaults of a page that has just opened may arrive later than this
+    settled.add(tab);        // the defaults of a page that has just opened may arrive later than this
     webui.whenThere(`#${tab}_paste_source textarea, #${tab}_paste_source input`, (source) => {
       webui.setField(source, JSON.stringify({infotext, only, values}));
       setTimeout(() => webui.find(`#${tab}_paste`).click(), 150); // Gradio takes a text over a moment after it was typed
