@@ -137,29 +137,31 @@ def plain_request(context: AppContext, values: Mapping[str, Any], bar: Mapping[s
     )
 
 
-def wire_paste(context: AppContext, form: Form, notices: Notices, source: gr.Textbox, button: gr.Button, report: gr.HTML) -> None:
-    """The arrow button: it reads the text in `source` (which the page's script fills), else the prompt, else the last picture's.
+def wire_paste(context: AppContext, form: Form, notices: Notices, button: gr.Button, report: gr.HTML) -> None:
+    """The arrow button: it reads what the page's script hands to it, else the prompt, else the last picture's text.
 
-    The script gives JSON: the text as `infotext` and, where not everything is to be taken over, the controls' names as `only` with some
-    `values` besides.
+    The event's script makes JSON of the prompt, as `prompt`, and of what was handed to it: a text as `infotext` and, where not
+    everything is to be taken over, the controls' names as `only` with some `values` besides. (A text that a script types into a
+    component would reach Gradio at a time of Gradio's choosing.)
     """
 
-    def paste(given: str, prompt: str, request: gr.Request) -> Told:
-        asked = json.loads(given) if given else {}
-        text = asked.get("infotext") or prompt or _last_infotext(context, request.username or "")
+    def paste(given: str, request: gr.Request) -> Told:
+        asked = json.loads(given)
+        text = asked.get("infotext") or asked.get("prompt") or _last_infotext(context, request.username or "")
         only, given_values = asked.get("only"), dict(asked.get("values") or {})
         settings = context.settings.current
         pasted = from_infotext(text, context.catalog.snapshot(), settings, img2img=form.tab == "img2img")
         if only is not None:
             chosen = {**{name: value for name, value in pasted.values.items() if name in only}, **given_values}
-            return Told([*(_update(name, chosen) for name in form), "", gr.skip()])
+            return Told([*(_update(name, chosen) for name in form), gr.skip()])
         entries = override_entries(pasted.options, context.settings.as_options())
         apart = _with_styles_apart(context, pasted.values) if pasted.report.has_parameters else {}
         values = {**pasted.values, **apart, "override_settings": entries}
         updates = [_update(name, values) for name in form]
-        return Told([*updates, "", shown_report(pasted.report)], pasted.notes)
+        return Told([*updates, shown_report(pasted.report)], pasted.notes)
 
-    notices.on(button.click, paste, [source, form["prompt"]], [*form.components, source, report])
+    js = f"(prompt) => [webui.form.toPaste('{form.tab}', prompt)]"
+    notices.on(button.click, paste, [form["prompt"]], [*form.components, report], js=js, trigger_mode="multiple")
 
 
 def _with_styles_apart(context: AppContext, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,11 +87,6 @@ def prompt_box(form: Form, *, prompt: str = "", negative: str = "") -> PromptBox
     )
 
 
-def paste_source(form: Form) -> gr.Textbox:
-    """The hidden box through which the page's script hands a text to the arrow button; see `generation.wire_paste`."""
-    return gr.Textbox(visible="hidden", elem_id=form.elem_id("paste_source"), label="Parameters to paste", interactive=True)
-
-
 def tool_button(icon: str, elem_id: str) -> gr.Button:
     """A square button. Its tooltip, also its name for screen readers, is in `static/hints.js`: Gradio's buttons take none."""
     return gr.Button(icon, elem_id=elem_id, elem_classes="tool", min_width=36, scale=0, size="sm")

@@ -64,14 +64,23 @@ webui.form = (() => {
 
   const forget = (tab) => localStorage.removeItem(key(tab));
 
-  // Fills the form from an infotext: through the same button as the arrow, with the text in its own hidden box, so no prompt is lost.
+  const handed = new Map();       // per tab, what the next click of its arrow button is to read instead of the prompt
+
+  // Fills the form from an infotext: through the same button as the arrow, which takes the text from here, so no prompt is lost.
   // `only` names the controls that are meant, where not all are; `values` are set as they are.
   function paste(tab, infotext, {only = null, values = {}} = {}) {
     settled.add(tab);        // the defaults of a page that has just opened may arrive later than this
-    webui.whenThere(`#${tab}_paste_source textarea, #${tab}_paste_source input`, (source) => {
-      webui.setField(source, JSON.stringify({infotext, only, values}));
-      setTimeout(() => webui.find(`#${tab}_paste`).click(), 150); // Gradio takes a text over a moment after it was typed
+    webui.whenThere(`#${tab}_paste`, (button) => {
+      handed.set(tab, {infotext, only, values});
+      button.click();
     });
+  }
+
+  // The script of the arrow button's event.
+  function toPaste(tab, prompt) {
+    const asked = {prompt, ...handed.get(tab)};
+    handed.delete(tab);
+    return JSON.stringify(asked);
   }
 
   function cleared(prompt, negative) {
@@ -79,5 +88,5 @@ webui.form = (() => {
     return ['', ''];
   }
 
-  return {restore, fill, remember, stored, forget, paste, cleared};
+  return {restore, fill, remember, stored, forget, paste, toPaste, cleared};
 })();

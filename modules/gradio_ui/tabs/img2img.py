@@ -21,7 +21,7 @@ from modules.gradio_ui.parts.network_cards import network_tabs
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.parts.pasted_report import pasted_report
 from modules.gradio_ui.parts.presets import wire_presets
-from modules.gradio_ui.parts.prompt_box import paste_source, prompt_box
+from modules.gradio_ui.parts.prompt_box import prompt_box
 from modules.gradio_ui.parts.scripts import script_controls
 from modules.gradio_ui.parts.styles import wire_styles
 
@@ -37,7 +37,6 @@ def img2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
     form = Form("img2img")
     with gr.Tab("img2img", id="img2img", elem_id="tab_img2img"):
         box = prompt_box(form)
-        source = paste_source(form)
         report = pasted_report("img2img_pasted")
         # What the page's script uploaded for the click that is going on; see `bindings.img2img.uploaded`.
         inputs = gr.Textbox(visible="hidden", elem_id="img2img_inputs", label="Inputs", interactive=True)
@@ -57,7 +56,7 @@ def img2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
     _wire_click(context, form, quick, notices, box.generate, submitted, inputs, sources)
     wire_extend(context, form, notices, column.script.extend, submitted)
     wire_modes(form, sources)
-    wire_paste(context, form, notices, source, box.paste, report)
+    wire_paste(context, form, notices, box.paste, report)
     wire_small_tools(form, box, column)
     demo.load(_folders_shown, None, sources.folders, **QUIET)
     return Img2ImgTab(form=form, sources=sources)

@@ -17,7 +17,7 @@ from modules.gradio_ui.parts.network_cards import network_tabs
 from modules.gradio_ui.parts.output_panel import output_panel
 from modules.gradio_ui.parts.pasted_report import pasted_report
 from modules.gradio_ui.parts.presets import wire_presets
-from modules.gradio_ui.parts.prompt_box import paste_source, prompt_box
+from modules.gradio_ui.parts.prompt_box import prompt_box
 from modules.gradio_ui.parts.scripts import script_controls
 from modules.gradio_ui.parts.styles import wire_styles
 
@@ -32,7 +32,6 @@ def txt2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
     form = Form("txt2img")
     with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
         box = prompt_box(form)
-        source = paste_source(form)
         report = pasted_report("txt2img_pasted")
         with gr.Tabs(elem_id="txt2img_extra_tabs", selected="txt2img_generation"):
             with (
@@ -47,6 +46,6 @@ def txt2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
         wire_presets(context, form, notices, box.presets_editor, box.presets)
     wire_generate(context, form, quick, notices, box.generate.click, submitted, lambda values, make, _: Told([make(values)]))
     wire_extend(context, form, notices, column.script.extend, submitted)
-    wire_paste(context, form, notices, source, box.paste, report)
+    wire_paste(context, form, notices, box.paste, report)
     wire_small_tools(form, box, column)
     return Txt2ImgTab(form=form)
