@@ -120,6 +120,8 @@ def test_a_style_is_made_used_and_written_into_the_prompt(page: Page, webui: Web
     page.click("#txt2img_style_apply")
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("a cat on a black background")
     fill(page, "txt2img_neg_prompt", "")
+    page.get_by_role("tab", name="img2img").click()
+    choose(page, "img2img_styles", "Night")
 
 
 def test_hires_fix_unfolds_says_the_size_and_draws_it(page: Page, outputs: Path) -> None:

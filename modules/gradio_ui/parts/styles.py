@@ -76,9 +76,16 @@ def styles_editor(tab: str) -> StylesEditor:
 
 
 def wire_styles(
-    context: AppContext, form: Form, notices: Notices, editor: StylesEditor, apply: gr.Button, edit: gr.Button, demo: gr.Blocks
+    context: AppContext,
+    form: Form,
+    notices: Notices,
+    editor: StylesEditor,
+    apply: gr.Button,
+    edit: gr.Button,
+    demo: gr.Blocks,
+    tab: gr.Tab,
 ) -> None:
-    """Connect list, buttons and editor to the store."""
+    """Connect list, buttons and editor to the store. Whoever comes back to `tab` finds the styles that were made elsewhere."""
     store, shown = context.styles, is_unfolded(form.elem_id("styles_unfolded"))
 
     def names() -> list[str]:
@@ -110,6 +117,7 @@ def wire_styles(
     fields = [editor.prompt, editor.negative]
     both = [form["styles"], editor.name]
     notices.on(demo.load, listed, None, both)
+    notices.on(tab.select, lambda: listed().values, None, both)
     notices.on(apply.click, write, [*texts, form["styles"]], [*texts, form["styles"]])
     notices.on(edit.click, lambda open_: [not open_, gr.Group(visible=not open_)], [shown], [shown, editor.body])
     notices.on(editor.name.change, load, [editor.name], fields)

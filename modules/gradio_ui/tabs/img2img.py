@@ -35,7 +35,7 @@ class Img2ImgTab:
 def img2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices, demo: gr.Blocks) -> Img2ImgTab:
     """Lay out the tab inside the current Gradio context."""
     form = Form("img2img")
-    with gr.Tab("img2img", id="img2img", elem_id="tab_img2img"):
+    with gr.Tab("img2img", id="img2img", elem_id="tab_img2img") as tab:
         box = prompt_box(form)
         report = pasted_report("img2img_pasted")
         # What the page's script uploaded for the click that is going on; see `bindings.img2img.uploaded`.
@@ -51,7 +51,7 @@ def img2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
                 submitted = output_panel("img2img")
             network_tabs("img2img")
         # Inside the tab: whatever else lies between two tabs, as the styles' state would, shifts the row of tabs.
-        wire_styles(context, form, notices, box.editor, box.apply_styles, box.edit_styles, demo)
+        wire_styles(context, form, notices, box.editor, box.apply_styles, box.edit_styles, demo, tab)
         wire_presets(context, form, notices, box.presets_editor, box.presets)
     _wire_click(context, form, quick, notices, box.generate, submitted, inputs, sources)
     wire_extend(context, form, notices, column.script.extend, submitted)

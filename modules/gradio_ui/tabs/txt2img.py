@@ -30,7 +30,7 @@ class Txt2ImgTab:
 def txt2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices, demo: gr.Blocks) -> Txt2ImgTab:
     """Lay out the tab inside the current Gradio context."""
     form = Form("txt2img")
-    with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img"):
+    with gr.Tab("txt2img", id="txt2img", elem_id="tab_txt2img") as tab:
         box = prompt_box(form)
         report = pasted_report("txt2img_pasted")
         with gr.Tabs(elem_id="txt2img_extra_tabs", selected="txt2img_generation"):
@@ -42,7 +42,7 @@ def txt2img_tab(context: AppContext, quick: Mapping[str, Any], notices: Notices,
                 submitted = output_panel("txt2img")
             network_tabs("txt2img")
         # Inside the tab: whatever else lies between two tabs, as the styles' state would, shifts the row of tabs.
-        wire_styles(context, form, notices, box.editor, box.apply_styles, box.edit_styles, demo)
+        wire_styles(context, form, notices, box.editor, box.apply_styles, box.edit_styles, demo, tab)
         wire_presets(context, form, notices, box.presets_editor, box.presets)
     wire_generate(context, form, quick, notices, box.generate.click, submitted, lambda values, make, _: Told([make(values)]))
     wire_extend(context, form, notices, column.script.extend, submitted)
