@@ -38,6 +38,25 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def open_page(page: Page, url: str, *, timeout: float = 60_000) -> None:
+    """Open the program's page as a person finds it who looks before the first click: with the server's values of that moment."""
+    page.goto(url)
+    page.wait_for_selector("#txt2img_generate", timeout=timeout)
+    settled(page)
+
+
+def reload_page(page: Page) -> None:
+    """Load the page anew, and wait as `open_page` does."""
+    page.reload()
+    page.wait_for_selector("#txt2img_generate")
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Wait for what a page that has just been opened is told by its server: the bar's values, the lists, the forms' defaults."""
+    page.wait_for_function("() => ['txt2img', 'img2img'].every((tab) => window.webui?.form?.isSettled(tab))", timeout=60_000)
+
+
 def fill(page: Page, elem_id: str, value: object) -> None:
     """Type `value` into the field of a Gradio control and leave it."""
     node = page.locator(f"#{elem_id} textarea, #{elem_id} input[type=number], #{elem_id} input[type=text]").first

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from tests.browser import fill
+from tests.browser import fill, open_page
 from tests.webui_process import WebUI, wait_for
 
 pytestmark = pytest.mark.browser
@@ -27,8 +27,7 @@ def webui(tmp_path: Path) -> Iterator[WebUI]:
 
 def _open(browser: Browser, webui: WebUI) -> Page:
     page = browser.new_page()
-    page.goto(webui.url)
-    page.wait_for_selector("#txt2img_generate", timeout=180_000)
+    open_page(page, webui.url, timeout=180_000)
     return page
 
 

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser
 
 from modules.imaging.files import read_infotext
 from modules.imaging.infotext import parse_infotext
-from tests.browser import choose, fill
+from tests.browser import choose, fill, open_page
 from tests.webui_process import WebUI, wait_for
 
 pytestmark = pytest.mark.browser
@@ -91,8 +91,7 @@ def test_a_killed_sweep_goes_on_and_an_extended_one_draws_only_what_is_new(brows
     assert Image.open(grid).width > 6 * 64
 
     page = browser.new_page()
-    page.goto(webui.url)
-    page.wait_for_selector("#txt2img_generate")
+    open_page(page, webui.url)
     choose(page, "txt2img_script_container", "X/Y/Z plot")
     page.wait_for_selector(f"#{PREFIX}_x_type")
     for letter, (name, text) in AXES.items():

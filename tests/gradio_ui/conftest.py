@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser import open_page
 from tests.webui_process import WebUI, wait_for
 
 
@@ -26,8 +27,7 @@ def page(browser: Browser, webui: WebUI) -> Iterator[Page]:
     tab = context.new_page()
     errors: list[str] = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.goto(webui.url)
-    tab.wait_for_selector("#txt2img_generate")
+    open_page(tab, webui.url)
     yield tab
     context.close()
     _end_jobs(webui)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, CDPSession, Page, ViewportSize, expect
 
+from tests.browser import open_page, reload_page
 from tests.gradio_ui.canvas_hand import Hand, gradient, png, saved
 from tests.webui_process import WebUI
 
@@ -31,8 +32,7 @@ def desk(browser: Browser, webui: WebUI) -> Iterator[Page]:
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(webui.url)
-    page.wait_for_selector("#txt2img_generate")
+    open_page(page, webui.url)
     yield page
     context.close()
     assert not errors, errors
@@ -218,8 +218,7 @@ def test_the_mask_survives_another_tab_another_window_size_and_a_reload(hand: Ha
     hand.open("Inpaint")
     assert np.array_equal(hand.mask(), mask)
     hand.kept()
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     again = Hand(page)
     assert again.size == [1024, 1024]
     assert np.array_equal(again.mask(), mask)
@@ -348,8 +347,7 @@ def test_every_tool_is_a_button_with_a_name_and_the_stage_can_be_reached_by_keyb
 def phone(browser: Browser, webui: WebUI) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = context.new_page()
-    page.goto(webui.url)
-    page.wait_for_selector("#txt2img_generate")
+    open_page(page, webui.url)
     yield page
     context.close()
 

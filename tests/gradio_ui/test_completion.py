@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from modules.bootstrap import build
 from modules.gradio_ui.routes.completions import completion_routes
 from modules.settings.flags import parse, paths
-from tests.browser import fill
+from tests.browser import fill, reload_page
 from tests.webui_process import WebUI
 
 TAGS = 'long_hair,0,4350743,"/lh,longhair"\nhatsune_miku_(append),4,1234,\n^_^,0,300000,"closed_eyes_smile"\n'
@@ -146,7 +146,7 @@ def test_it_can_be_switched_off(typing: Page, webui: WebUI) -> None:
 
     switch(False)
     try:
-        typing.reload()
+        reload_page(typing)
         prompt(typing).click()
         typing.keyboard.type("umbr", delay=20)
         typing.wait_for_timeout(800)

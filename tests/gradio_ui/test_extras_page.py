@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from modules.imaging.files import encode_image
-from tests.browser import choose, fill, generate
+from tests.browser import choose, fill, generate, reload_page
 from tests.drawn_faces import with_faces
 from tests.gradio_ui.canvas_hand import gradient, saved
 from tests.tiny_faces import write_restorer
@@ -139,8 +139,7 @@ def test_pictures_are_sent_to_extras_with_their_name_and_stay_over_a_reload(
     page.click("#txt2img_send_to_extras")
     status = page.locator("#extras_image .well-status")
     expect(status).to_have_text(re.compile(r"^\d+-321\.png · 64\u00d796$"))
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     open_tab(page)
     expect(status).to_have_text(re.compile(r"^\d+-321\.png · 64\u00d796$"))
     choose(page, "extras_upscaler_1", "Nearest")
@@ -189,8 +188,7 @@ def test_face_restoration_is_there_as_long_as_its_weights_are(page: Page, webui:
         put(page, face, "face.png")
         fill(page, "extras_gfpgan_visibility", 0.75)
         assert new_result(page, outputs).info["extras"] == "GFPGAN visibility: 0.75"
-        page.reload()
-        page.wait_for_selector("#txt2img_generate")
+        reload_page(page)
         open_tab(page)
         expect(page.locator("#extras_gfpgan_visibility input[type=number]")).to_have_value("0.75")
     finally:
@@ -202,8 +200,7 @@ def test_face_restoration_is_there_as_long_as_its_weights_are(page: Page, webui:
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     page.evaluate("() => webui.openTab('Extras')")
     page.locator("#extras_generate").wait_for()
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390

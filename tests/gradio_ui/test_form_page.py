@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import choose, fill, generate, value_of
+from tests.browser import choose, fill, generate, reload_page, value_of
 from tests.webui_process import WebUI, wait_for
 
 pytestmark = pytest.mark.browser
@@ -14,14 +14,8 @@ pytestmark = pytest.mark.browser
 SMALL = "Steps: 2, Sampler: Euler a, CFG scale: 4, Seed: 5, Size: 64x64"
 
 
-def _ready(page: Page) -> None:
-    """Wait until what suits the checkpoint has arrived in the form of a page that has just opened."""
-    expect(page.locator("#txt2img_cfg_scale input[type=number]")).to_have_value("4")
-
-
 def _paste(page: Page, text: str) -> None:
-    """Paste, once the form has what suits the checkpoint, and wait for the prompt."""
-    _ready(page)
+    """Paste, and wait for the prompt."""
     page.evaluate("text => webui.form.paste('txt2img', text)", text)
     expect(page.locator("#txt2img_prompt textarea")).to_have_value(text.partition("\n")[0])
 
@@ -45,27 +39,22 @@ def test_overrides_are_seen_as_long_as_they_act(page: Page) -> None:
     box = page.locator("#txt2img_override_settings")
     expect(box).to_contain_text("Clip skip: 2")
     page.wait_for_function("() => (localStorage.getItem('webui.form.v1.txt2img') || '').includes('Clip skip: 2')")
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     expect(box).to_contain_text("Clip skip: 2")
     generate(page)
     expect(page.locator("#html_info_txt2img")).to_contain_text("Clip skip: 2")
     _paste(page, f"a cat\n{SMALL}")
     expect(box).to_be_hidden()
     page.wait_for_function("() => !(localStorage.getItem('webui.form.v1.txt2img') || '').includes('Clip skip: 2')")
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     expect(box).to_be_hidden()
 
 
 def test_pasting_a_picture_takes_its_styles_apart(page: Page, webui: WebUI) -> None:
-    _ready(page)
     styles = webui.data / "styles.csv"
     before = styles.read_text() if styles.is_file() else "name,prompt,negative_prompt\n"
     styles.write_text(f'{before.rstrip()}\nMended style,"oil on paper",\n')
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
-    _ready(page)
+    reload_page(page)
     fill(page, "txt2img_prompt", "a mended cat")
     for name, value in (("steps", 2), ("width", 64), ("height", 64)):
         fill(page, f"txt2img_{name}", value)
@@ -141,8 +130,7 @@ def test_the_queue_is_listed_in_the_order_in_which_it_is_drawn(page: Page, webui
 def test_an_open_page_keeps_no_connection_busy(page: Page, webui: WebUI) -> None:
     kept: list[str] = []
     page.on("request", lambda request: kept.append(request.url) if "heartbeat" in request.url or request.url.endswith("/stream") else None)
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     page.wait_for_timeout(1500)
     assert kept == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import fill, generate
+from tests.browser import fill, generate, reload_page
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def test_pictures_are_found_starred_and_deleted(page: Page, outputs: Path) -> No
     _search(page, "")
     page.locator(".gallery-favourites").check()
     expect(page.locator(TILES)).to_have_count(1)
-    page.reload()
+    reload_page(page)
     page.get_by_role("tab", name="Gallery", exact=True).first.click()
     _search(page, "quokka")
     expect(page.locator(TILES)).to_have_count(2)

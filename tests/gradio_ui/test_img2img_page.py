@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import fill, generate, value_of
+from tests.browser import fill, generate, open_page, reload_page, value_of
 from tests.gradio_ui.canvas_hand import Hand, Pixels, gradient, saved
 from tests.webui_process import WebUI
 
@@ -74,8 +74,7 @@ def test_inpainting_changes_what_is_masked_and_nothing_else(page: Page, picture:
 def phone(browser: Browser, webui: WebUI) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = context.new_page()
-    page.goto(webui.url)
-    page.wait_for_selector("#txt2img_generate")
+    open_page(page, webui.url)
     yield page
     context.close()
 
@@ -188,8 +187,7 @@ def test_the_form_and_the_sub_tab_are_remembered(page: Page) -> None:
     fill(page, "img2img_denoising_strength", 0.4)
     page.locator("#img2img_mask_mode").get_by_text("Inpaint not masked").click()
     page.wait_for_function("() => /Inpaint not masked/.test(localStorage.getItem('webui.form.v1.img2img') || '')")
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     page.locator("#tabs [role=tab]", has_text="img2img").first.click()
     expect(page.locator("#img2maskimg .canvas-stage")).to_be_visible()
     expect(page.locator("#img2img_denoising_strength input[type=number]")).to_have_value("0.4")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import choose, fill, generate, value_of
+from tests.browser import choose, fill, generate, open_page, reload_page, value_of
 from tests.engine.test_merge_job import STARTER, perturbed
 from tests.webui_process import WebUI
 
@@ -70,7 +70,7 @@ def test_two_models_become_one_that_draws(page: Page, webui: WebUI, outputs: Pat
     assert list((outputs / "txt2img-images").rglob("*.png"))
     rows = httpx.get(f"{webui.url}/api/v1/jobs", timeout=20).json()["jobs"]
     assert [(row["name"], row["image_count"], row["images"]) for row in rows if row["name"]] == [(f"Merge: {name}", 0, [])]
-    page.reload()
+    reload_page(page)
     open_tab(page)
     expect(page.locator("#modelmerger_result")).to_contain_text(name)
     assert value_of(page, "modelmerger_primary_model_name") == name, "the form is remembered"
@@ -109,7 +109,7 @@ def test_what_can_not_be_merged_is_said_and_nothing_is_lost(page: Page) -> None:
 def test_who_comes_through_a_tunnel_may_not_merge(browser: Browser, webui: WebUI) -> None:
     context = browser.new_context(extra_http_headers={"X-Forwarded-For": "203.0.113.7"})
     tab = context.new_page()
-    tab.goto(webui.url)
+    open_page(tab, webui.url)
     open_tab(tab)
     expect(tab.locator("#modelmerger_not_allowed")).to_contain_text("log in")
     expect(tab.locator("#modelmerger_merge")).to_be_disabled()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser import choose, fill, generate, value_of
+from tests.browser import choose, fill, generate, reload_page, value_of
 from tests.webui_process import WebUI, wait_for
 
 pytestmark = pytest.mark.browser
@@ -143,8 +143,7 @@ def test_a_reload_in_mid_generation_finds_prompt_progress_and_result(page: Page)
     fill(page, "txt2img_batch_count", 4)
     page.click("#txt2img_generate")
     page.wait_for_function("() => /step [0-9]+/.test(document.querySelector('#txt2img_progress').textContent)", timeout=60_000)
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("a rocket in the night")
     page.wait_for_function("() => /step [0-9]+/.test(document.querySelector('#txt2img_progress').textContent)", timeout=20_000)
     page.wait_for_function(
@@ -237,8 +236,7 @@ def test_the_form_is_remembered(page: Page) -> None:
     _quick_form(page, "remember this", steps=33, seed=4711)
     choose(page, "txt2img_scheduler", "Uniform")
     page.wait_for_function("() => (localStorage.getItem('webui.form.v1.txt2img') || '').includes('4711')")
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     expect(page.locator("#txt2img_prompt textarea")).to_have_value("remember this")
     expect(page.locator("#txt2img_seed input")).to_have_value("4711")
     expect(page.locator("#txt2img_scheduler input").first).to_have_value("Uniform")
@@ -260,7 +258,7 @@ def test_a_setting_is_saved_and_survives(page: Page, webui: WebUI) -> None:
     page.click("#settings_submit")
     expect(page.locator("#settings_result")).to_contain_text("1 settings changed: Quality for saved jpeg")
     assert "jpeg_quality: 91" in (webui.data / "config.yaml").read_text()
-    page.reload()
+    reload_page(page)
     page.get_by_role("tab", name="Settings").first.click()
     expect(page.locator("#settings_jpeg_quality input[type=number]")).to_have_value("91")
 
@@ -275,7 +273,7 @@ def test_the_form_as_it_is_becomes_the_default(page: Page, webui: WebUI) -> None
     expect(page.locator("#ui_defaults_review")).to_contain_text("is the default")
     assert "txt2img_steps: 17" in (webui.data / "ui-defaults.yaml").read_text()
     page.evaluate("() => localStorage.clear()")
-    page.reload()
+    reload_page(page)
     expect(page.locator("#txt2img_steps input[type=number]")).to_have_value("17")
     page.get_by_role("tab", name="Settings").first.click()
     page.get_by_role("tab", name="Defaults").first.click()

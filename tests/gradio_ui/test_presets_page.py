@@ -8,7 +8,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import choose, fill, value_of
+from tests.browser import choose, fill, open_page, reload_page, value_of
 from tests.webui_process import WebUI
 
 pytestmark = pytest.mark.browser
@@ -37,8 +37,7 @@ def test_a_form_is_kept_under_a_name_and_brought_back(page: Page, webui: WebUI) 
     fill(page, "txt2img_seed", 78)
     fill(page, "txt2img_cfg_scale", 9)
     choose(page, "txt2img_sampling", "DDIM")
-    page.reload()
-    page.wait_for_selector("#txt2img_generate")
+    reload_page(page)
     page.click("#txt2img_presets_button")
     choose(page, "txt2img_preset", "wide")
     assert value_of(page, "txt2img_steps") == "5", "nothing happens before Use is pressed"
@@ -72,8 +71,7 @@ def test_what_a_preset_names_and_is_gone_is_told(browser: Browser, tmp_path: Pat
     program = WebUI(tmp_path).start()
     try:
         page = browser.new_page()
-        page.goto(program.url)
-        page.wait_for_selector("#txt2img_generate")
+        open_page(page, program.url)
         page.click("#txt2img_presets_button")
         choose(page, "txt2img_preset", "old")
         page.click("#txt2img_preset_use")

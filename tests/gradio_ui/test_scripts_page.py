@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from modules.imaging.files import read_infotext
-from tests.browser import choose, fill, value_of
+from tests.browser import choose, fill, reload_page, value_of
 from tests.gradio_ui.canvas_hand import Hand, gradient, saved
 from tests.webui_process import WebUI
 
@@ -75,7 +75,7 @@ def test_pausing_reloading_and_going_on(page: Page, outputs: Path) -> None:
     page.locator("#txt2img_results .run-pause").click()
     expect(page.locator("#txt2img_progress .text")).to_contain_text("paused")
     page.wait_for_function("() => !webui.busy()", timeout=120_000)
-    page.reload()
+    reload_page(page)
     expect(page.locator("#txt2img_results .run-resume")).to_be_visible()
     assert len(_grids(outputs)) == before
     page.locator("#txt2img_results .run-resume").click()
@@ -121,7 +121,7 @@ def test_a_sweep_with_its_table_and_what_it_is_exported_as(page: Page, webui: We
     text = httpx.get(f"{webui.url}/{address}".replace(".csv", ".html"), timeout=20).text
     assert text.count("data:image/jpeg;base64,") == 6
     # and the page remembers all of it
-    page.reload()
+    reload_page(page)
     page.wait_for_selector(f"#{prefix}_y_values_dropdown")
     assert value_of(page, f"{prefix}_x_values") == "1-3"
     expect(page.locator(f"#{prefix}_y_values_dropdown")).to_contain_text("DDIM")

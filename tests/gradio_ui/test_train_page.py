@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import fill, generate
+from tests.browser import fill, generate, reload_page
 from tests.engine.test_training import target
 from tests.webui_process import WebUI
 
@@ -43,7 +43,7 @@ def test_three_pictures_become_a_word(page: Page, webui: WebUI, tmp_path: Path) 
     expect(page.locator("#html_log_train")).to_contain_text("write my-rings into a prompt")
     assert (webui.data / "embeddings" / "my-rings.safetensors").is_file()
     # the curve is there after a reload too, from what was written down
-    page.reload()
+    reload_page(page)
     open_tab(page)
     expect(page.locator("#train_results .loss-curve path.loss-mean")).to_be_visible()
     page.locator("#tabs").get_by_role("tab", name="txt2img", exact=True).first.click()

@@ -41,6 +41,8 @@ webui.form = (() => {
   const shownValue = (id, value) => (id.endsWith('_override_settings') && Array.isArray(value)
     ? {__type__: 'update', value, choices: value.map((entry) => [entry, entry]), visible: value.length > 0} : value);
 
+  const isSettled = (tab) => settled.has(tab);
+
   // Whether a control's value is a person's, of this visit or the one before, and not what the page was built with.
   const isOwn = (tab, id) => isTouched(id) || Boolean(brought.get(tab)?.has(id));
 
@@ -88,5 +90,5 @@ webui.form = (() => {
     return ['', ''];
   }
 
-  return {restore, fill, remember, stored, forget, paste, toPaste, cleared};
+  return {restore, fill, isSettled, remember, stored, forget, paste, toPaste, cleared};
 })();
