@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as TooLate
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -66,12 +67,16 @@ def fill(page: Page, elem_id: str, value: object) -> None:
 
 
 def choose(page: Page, elem_id: str, label: str) -> None:
-    """Pick `label` in a Gradio dropdown."""
-    node = page.locator(f"#{elem_id} input").first
-    node.click()
-    node.fill(label)
-    page.locator("ul[role=listbox] li", has_text=label).first.wait_for()
-    page.locator(f'ul[role=listbox] li[aria-label="{label}"]').first.click()
+    """Pick `label` in a Gradio dropdown; once more where new choices arrived meanwhile, which closes the list or ends its search."""
+    node, choice = page.locator(f"#{elem_id} input").first, page.locator(f'ul[role=listbox] li[aria-label="{label}"]').first
+    for patience in (5_000, 5_000, 20_000):
+        node.click()
+        node.fill(label)
+        with suppress(TooLate):
+            choice.click(timeout=patience)
+            return
+        node.press("Escape")
+    raise AssertionError(f"{elem_id} offers no {label!r}")
 
 
 def value_of(page: Page, elem_id: str) -> str:
