@@ -20,6 +20,7 @@ from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
+from modules.domain.viewers import Owners
 from modules.gallery.index import GalleryIndex, Row
 from modules.gallery.saver import START_IMAGES_FOLDER, FolderCounters, copied, destination, is_saved, name_fields, names, place
 from modules.gallery.thumbnails import Thumbnails
@@ -38,7 +39,8 @@ Candidates = Callable[[Path], Iterator[str]]
 UNSAVED_KEPT = 200
 """How many pictures stay for the page to show when saving is switched off."""
 
-_SEARCHED_AT_ONCE = 500
+_SEARCHED_AT_FIRST = 500
+"""Texts with the words that are taken before it is known whether enough of them are shown; four times as many at each turn."""
 
 _OUTPUTS, _RESCUE, _UNSAVED = "outputs", "rescue", "unsaved"
 
@@ -99,22 +101,27 @@ class Gallery:
         row = self._index.get(image_id)
         return None if row is None else row.to_image()
 
+    def owner_of(self, image_id: str) -> str | None:
+        """Whose a picture is; None for an unknown one."""
+        row = self._index.get(image_id)
+        return None if row is None else row.owner
+
     def for_job(self, job_id: str) -> list[SavedImage]:
         """The pictures of a job, its grid first."""
         return [row.to_image() for row in self._index.for_job(job_id)]
 
     def recent(
-        self, limit: int, before: float | None = None, owner: str | None = None, *, words: str = "", favourites: bool = False
+        self, limit: int, before: float | None = None, owners: Owners = None, *, words: str = "", favourites: bool = False
     ) -> list[SavedImage]:
-        """The newest pictures first; `before` is the `created` of the last one on the page before. `owner` None means everybody's.
+        """The newest pictures first; `before` is the `created` of the last one on the page before.
 
         `words`: those alone whose prompt or parameters hold words that begin so. Raises `StorageError`.
         """
         latest, wanted = float("inf") if before is None else before, words_of(words)
         rows = (
-            self._index.recent(limit, latest, owner, favourites=favourites)
+            self._index.recent(limit, latest, owners, favourites=favourites)
             if not wanted
-            else self._found(wanted, limit, latest, owner, favourites=favourites)
+            else self._found(wanted, limit, latest, owners, favourites=favourites)
         )
         return [row.to_image() for row in rows]
 
@@ -156,17 +163,18 @@ class Gallery:
         if self._words is not None:
             self._words.close()
 
-    def _found(self, words: Sequence[str], limit: int, before: float, owner: str | None, *, favourites: bool) -> list[Row]:
+    def _found(self, words: Sequence[str], limit: int, before: float, owners: Owners, *, favourites: bool) -> list[Row]:
         with self._searching:
             if self._words is None:
                 self._words = WordIndex(self._paths.words_db, self._index.name)
             self._words.catch_up(self._index.texts_after)
         found: list[Row] = []
-        start = self._index.numbers_before(before)
-        while len(found) < limit and (numbers := self._words.matching(words, start, _SEARCHED_AT_ONCE)):
-            found += self._index.among(numbers, before, owner, favourites=favourites)
-            start = numbers[-1]
-        return found[:limit]
+        start, taken = self._index.numbers_before(before), _SEARCHED_AT_FIRST
+        while len(found) < limit and (numbers := self._words.matching(words, start, taken)):
+            found += self._index.among(numbers, limit - len(found), before, owners, favourites=favourites)
+            # Each turn looks the words up anew, which costs the more the more there is of them; so there must be few turns.
+            start, taken = numbers[-1], taken * 4
+        return found
 
     def _saved(self, staged: Path, event: ImageDone, job: Job) -> Row:
         """Move the file where it belongs, or to the rescue folder, and return its row. Raises `StorageError`."""

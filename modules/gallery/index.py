@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from modules.domain.results import SavedImage
-from modules.settings.database import Database
+from modules.domain.viewers import Owners
+from modules.settings.database import Database, one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,18 +166,18 @@ class GalleryIndex:
             rows = connection.execute("SELECT idx FROM images WHERE job_id = ? AND kind = 'image'", (job_id,)).fetchall()
         return frozenset(row[0] for row in rows)
 
-    def recent(self, limit: int, before: float, owner: str | None, *, favourites: bool = False) -> list[Row]:
+    def recent(self, limit: int, before: float, owners: Owners, *, favourites: bool = False) -> list[Row]:
         """The newest pictures first, those created before `before` only, without the frames of films."""
-        wanted = f"created < ? AND {_LOOKED_AT}{_AND_FAVOURITE if favourites else ''} ORDER BY created DESC LIMIT ?"
-        if owner is None:
-            return self._many(f"WHERE {wanted}", before, limit)
-        return self._many(f"WHERE owner = ? AND {wanted}", owner, before, limit)
+        theirs, names = one_of("owner", owners)
+        wanted = f"{theirs} AND created < ? AND {_LOOKED_AT}{_AND_FAVOURITE if favourites else ''}"
+        return self._many(f"WHERE {wanted} ORDER BY created DESC LIMIT ?", *names, before, limit)
 
-    def among(self, seqs: Sequence[int], before: float, owner: str | None, *, favourites: bool = False) -> list[Row]:
+    def among(self, seqs: Sequence[int], limit: int, before: float, owners: Owners, *, favourites: bool = False) -> list[Row]:
         """Those of the rows with these numbers that `recent` would give, the highest number first."""
-        marks = ", ".join("?" for _ in seqs)
-        wanted = f"seq IN ({marks}) AND created < ? AND (? IS NULL OR owner = ?) AND {_LOOKED_AT}{_AND_FAVOURITE if favourites else ''}"
-        return self._many(f"WHERE {wanted} ORDER BY seq DESC", *seqs, before, owner, owner)
+        theirs, names = one_of("+owner", owners)
+        numbered = "seq IN (SELECT value FROM json_each(?))"
+        wanted = f"{numbered} AND {theirs} AND created < ? AND {_LOOKED_AT}{_AND_FAVOURITE if favourites else ''}"
+        return self._many(f"WHERE {wanted} ORDER BY seq DESC LIMIT ?", json.dumps(seqs), *names, before, limit)
 
     def texts_after(self, seq: int, limit: int) -> list[tuple[int, str]]:
         """(number, infotext) of the rows behind number `seq`, the lowest first."""

@@ -109,7 +109,7 @@ def wire_extend(context: AppContext, form: Form, notices: Notices, button: gr.Bu
     def go_on(data: dict[Any, Any], request: gr.Request) -> list[Any]:
         values = form.values(data)
         script = chosen_script(values, form.tab)
-        runs = [run for run in context.runs.list(request.username or "") if script and (run.script, run.tab) == (script.name, form.tab)]
+        runs = [run for run in context.runs.list((request.username or "",)) if script and (run.script, run.tab) == (script.name, form.tab)]
         if script is None or not runs:
             raise InvalidRequest("There is no run of this script to go on with: click Generate first.")
         return [context.runs.go_on(runs[-1].id, script_values(values, script)).id]
@@ -188,7 +188,7 @@ def _update(name: str, values: Mapping[str, Any]) -> Any:
 def _last_infotext(context: AppContext, owner: str) -> str:
     """A1111's params.txt, which is everybody's; whoever has logged in is told of pictures of their own."""
     if owner:
-        return next((image.infotext for image in context.gallery.recent(20, owner=owner) if image.kind == "image"), "")
+        return next((image.infotext for image in context.gallery.recent(20, owners=(owner,)) if image.kind == "image"), "")
     try:
         return context.paths.params_file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from modules.context import AppContext
 from modules.domain.errors import UserError
+from modules.domain.viewers import viewer_of
 from modules.gradio_ui.routes.completions import completion_routes
 from modules.gradio_ui.routes.inputs import input_routes
 from modules.gradio_ui.routes.networks import network_routes
@@ -64,7 +65,7 @@ def sentence(request: Request, error: Exception) -> JSONResponse:
 
 def _user(request: Request) -> str:
     """Whom the guard let in. Empty means that there is no login, which Gradio must not take for "nobody"."""
-    return str(getattr(request.state, "user", "") or "")
+    return viewer_of(request.state).name
 
 
 def _sleep_more(demo: gr.Blocks) -> None:

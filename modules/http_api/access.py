@@ -11,6 +11,7 @@ from fastapi import HTTPException, Request
 from modules.context import AppContext
 from modules.domain.jobs import Job
 from modules.domain.results import SavedImage
+from modules.domain.viewers import viewer_of
 from modules.settings.flags import Flags
 
 _REMEMBERED = 2000
@@ -48,7 +49,7 @@ class Api:
     def job(self, job_id: str, request: Request) -> Job:
         """The caller's job. Raises 404 for one that is not theirs, as for one that never was."""
         job = self.context.queue.get(job_id)
-        if job is None or job.owner != user_of(request):
+        if job is None or not viewer_of(request.state).sees(job.owner):
             raise HTTPException(404, "There is no such job.")
         return job
 
@@ -58,23 +59,17 @@ class Api:
 
     def image(self, image_id: str, request: Request) -> SavedImage:
         """The caller's picture. Raises 404 as `job` does."""
-        image = self.context.gallery.get(image_id)
-        owner = self.owner_of(image) if image else None
-        if image is None or owner not in (None, user_of(request)):
+        owner, image = self.context.gallery.owner_of(image_id), self.context.gallery.get(image_id)
+        if owner is None or image is None or not viewer_of(request.state).sees(owner):
             raise HTTPException(404, "There is no such picture.")
         return image
 
-    def owner_of(self, image: SavedImage) -> str | None:
-        """Whose a picture is: its job's owner, or its run's; None where both are gone."""
-        made_by = self.context.queue.get(image.job_id) or self.context.runs.get(image.job_id)
-        return None if made_by is None else made_by.owner
-
     def running(self, request: Request) -> Job | None:
         """The caller's job that runs, else the first of theirs that waits; None when they have none."""
-        active = self.context.queue.list(owner=user_of(request), active_only=True, limit=1)
+        active = self.context.queue.list(viewer_of(request.state).owners, active_only=True, limit=1)
         return active[0] if active else None
 
 
 def user_of(request: Request) -> str:
     """Whom the guard let in; empty where there is no login."""
-    return str(getattr(request.state, "user", "") or "")
+    return viewer_of(request.state).name

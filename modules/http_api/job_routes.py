@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job, JobRequest
 from modules.domain.requests import GenerationRequest
+from modules.domain.viewers import viewer_of
 from modules.http_api.access import Api, user_of
 from modules.http_api.errors import PROBLEMS, ApiRoute, Refusal
 from modules.http_api.extras_routes import from_single
@@ -74,7 +75,7 @@ def _looking(router: APIRouter, api: Api) -> None:
     @router.get("/jobs")
     def jobs(request: Request, active: bool = False, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> JobList:
         """The caller's jobs."""
-        found = api.context.queue.list(owner=user_of(request), limit=limit, active_only=active)
+        found = api.context.queue.list(viewer_of(request.state).owners, limit=limit, active_only=active)
         return JobList(jobs=[job_item(api, job) for job in found])
 
     @router.get("/jobs/{job_id}", response_model=JobItem, responses={200: {"content": _PICTURE}})

@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from modules.domain.errors import UserError
-from modules.http_api.access import Api, user_of
+from modules.domain.viewers import Viewer, viewer_of
+from modules.http_api.access import Api
 from modules.http_api.errors import ApiRoute, Refusal
 from modules.http_api.mcp_tools import TOOLS
 
@@ -41,7 +42,7 @@ def mcp_routes(api: Api) -> APIRouter:
             number = call.get("id")
             if number is None:
                 return Response(status_code=202)
-            result = await _result(api, str(call["method"]), cast("dict[str, Any]", call.get("params") or {}), user_of(request))
+            result = await _result(api, str(call["method"]), cast("dict[str, Any]", call.get("params") or {}), viewer_of(request.state))
             return JSONResponse({"jsonrpc": "2.0", "id": number, "result": result})
         except _ProtocolError as error:
             status = 400 if error.code in (_PARSE_ERROR, _INVALID_REQUEST) else 200
@@ -64,7 +65,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return whole
 
 
-async def _result(api: Api, method: str, params: dict[str, Any], owner: str) -> dict[str, Any]:
+async def _result(api: Api, method: str, params: dict[str, Any], viewer: Viewer) -> dict[str, Any]:
     """What a method gives. Raises `_ProtocolError`."""
     if method == "initialize":
         asked = params.get("protocolVersion")
@@ -78,18 +79,18 @@ async def _result(api: Api, method: str, params: dict[str, Any], owner: str) -> 
     if method == "tools/list":
         return {"tools": [tool.described(name) for name, tool in TOOLS.items()]}
     if method == "tools/call":
-        return await _called(api, params, owner)
+        return await _called(api, params, viewer)
     raise _ProtocolError(_NO_METHOD, f"There is no method {method[:60]!a}.")
 
 
-async def _called(api: Api, params: dict[str, Any], owner: str) -> dict[str, Any]:
+async def _called(api: Api, params: dict[str, Any], viewer: Viewer) -> dict[str, Any]:
     """What a tool gives. A tool that fails gives the reason as content, for the assistant to read."""
     tool = TOOLS.get(str(params.get("name")))
     if tool is None:
         raise _ProtocolError(_INVALID_PARAMS, f"There is no such tool. There are: {', '.join(TOOLS)}.")
     try:
         asked = tool.arguments.model_validate(params.get("arguments") or {})
-        return {"content": await tool.run(api, asked, owner), "isError": False}
+        return {"content": await tool.run(api, asked, viewer), "isError": False}
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
         return _failure(wrong)

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from modules.domain.extras import ExtrasRequest
 from modules.domain.jobs import Job
+from modules.domain.viewers import Viewer
 from modules.http_api.access import Api
 from modules.http_api.errors import Refusal
 from modules.http_api.generation import checked, translated
@@ -69,14 +70,14 @@ class Tool:
     """`arguments` is the model of what it takes; `run` gets one of those, and the user's name."""
 
     arguments: type[BaseModel]
-    run: Callable[[Api, Any, str], Coroutine[Any, Any, Content]]
+    run: Callable[[Api, Any, Viewer], Coroutine[Any, Any, Content]]
 
     def described(self, name: str) -> dict[str, Any]:
         """What tools/list says of it."""
         return {"name": name, "description": self.arguments.__doc__ or "", "inputSchema": self.arguments.model_json_schema()}
 
 
-async def _generate_image(api: Api, asked: GenerateImage, owner: str) -> Content:
+async def _generate_image(api: Api, asked: GenerateImage, viewer: Viewer) -> Content:
     overrides = {"sd_model_checkpoint": asked.checkpoint} if asked.checkpoint else {}
     body = Txt2ImgBody.model_validate(
         {
@@ -90,7 +91,7 @@ async def _generate_image(api: Api, asked: GenerateImage, owner: str) -> Content
     if request.notes:
         raise Refusal(422, " ".join(request.notes))
     with waiter(api.context.queue) as waiting:
-        job = await run_in_threadpool(api.context.queue.submit, request.request, source="mcp", owner=owner)
+        job = await run_in_threadpool(api.context.queue.submit, request.request, source="mcp", owner=viewer.name)
         outcome = await waiting.outcome(job.id)
     return await run_in_threadpool(_pictures, api, checked(outcome))
 
@@ -107,17 +108,17 @@ def _pictures(api: Api, job: Job) -> Content:
     return [*content, {"type": "text", "text": f"{text}\njob_id: {job.id}{notes}"}]
 
 
-async def _upscale_image(api: Api, asked: UpscaleImage, owner: str) -> Content:
-    request = await run_in_threadpool(_extras_request, api, asked, owner)
+async def _upscale_image(api: Api, asked: UpscaleImage, viewer: Viewer) -> Content:
+    request = await run_in_threadpool(_extras_request, api, asked, viewer)
     with waiter(api.context.queue) as waiting:
-        job = await run_in_threadpool(api.context.queue.submit, request, source="mcp", owner=owner)
+        job = await run_in_threadpool(api.context.queue.submit, request, source="mcp", owner=viewer.name)
         outcome = await waiting.outcome(job.id)
     return await run_in_threadpool(_pictures, api, checked(outcome))
 
 
-def _extras_request(api: Api, asked: UpscaleImage, owner: str) -> ExtrasRequest:
+def _extras_request(api: Api, asked: UpscaleImage, viewer: Viewer) -> ExtrasRequest:
     job = api.context.queue.get(asked.job_id)
-    if job is None or job.owner != owner:
+    if job is None or not viewer.sees(job.owner):
         raise Refusal(404, "There is no such job.")
     image = next((image for image in api.images(job.id) if image.kind == "image"), None)
     if image is None:
@@ -128,8 +129,8 @@ def _extras_request(api: Api, asked: UpscaleImage, owner: str) -> ExtrasRequest:
     return ExtrasRequest(image=kept.id, name=path.name, infotext=infotext, resize_by=asked.resize_by, upscaler_1=asked.upscaler)
 
 
-async def _list_models(api: Api, asked: ListModels, owner: str) -> Content:
-    del asked, owner
+async def _list_models(api: Api, asked: ListModels, viewer: Viewer) -> Content:
+    del asked, viewer
     catalog = api.context.catalog.snapshot()
     found = {
         "checkpoints": [info.name for info in catalog.checkpoints],
@@ -141,9 +142,9 @@ async def _list_models(api: Api, asked: ListModels, owner: str) -> Content:
     return [{"type": "text", "text": json.dumps(found)}]
 
 
-async def _get_job(api: Api, asked: GetJob, owner: str) -> Content:
+async def _get_job(api: Api, asked: GetJob, viewer: Viewer) -> Content:
     job = await run_in_threadpool(api.context.queue.get, asked.job_id)
-    if job is None or job.owner != owner:
+    if job is None or not viewer.sees(job.owner):
         raise Refusal(404, "There is no such job.")
     return [{"type": "text", "text": (await run_in_threadpool(job_item, api, job)).model_dump_json()}]
 

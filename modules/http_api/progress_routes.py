@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 
 from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest
-from modules.http_api.access import Api, user_of
+from modules.domain.viewers import viewer_of
+from modules.http_api.access import Api
 from modules.http_api.errors import PROBLEMS, ApiRoute
 from modules.http_api.models import Body
 from modules.jobs.progress import Progress
@@ -93,7 +94,7 @@ def progress_routes(api: Api) -> APIRouter:
         if job is not None and (job.state == "running" or api.context.runs.run_of(job.id)):
             api.context.runs.interrupt(job.id)
         elif job is None:
-            for run in api.context.runs.list(user_of(request)):
+            for run in api.context.runs.list(viewer_of(request.state).owners):
                 if run.state == "running":  # between two of its jobs
                     api.context.runs.cancel(run.id)
         return {}
@@ -115,20 +116,20 @@ def task_routes(api: Api) -> APIRouter:
     @router.get("/pending-tasks")
     def pending_tasks(request: Request) -> PendingTasks:
         """The ids of the caller's jobs that wait."""
-        jobs = api.context.queue.list(owner=user_of(request), active_only=True)
+        jobs = api.context.queue.list(viewer_of(request.state).owners, active_only=True)
         ids = [job.id for job in jobs if job.state == "queued"]
         return PendingTasks(size=len(ids), tasks=ids)
 
     @router.post("/progress")
     def task_progress(task: TaskBody, request: Request) -> TaskAnswer:
         """Where a task stands; one that nobody knows is neither active, queued nor completed."""
-        owner = user_of(request)
-        named = api.tasks.job_id(owner, task.id_task)
+        viewer = viewer_of(request.state)
+        named = api.tasks.job_id(viewer.name, task.id_task)
         run = api.context.runs.get(named)
-        if run is not None and run.active and run.owner == owner:
+        if run is not None and run.active and viewer.sees(run.owner):
             return _run_task(api, run, task)
         job = run.as_job() if run is not None else api.context.queue.get(named)
-        return _task(api, job if job is not None and job.owner == owner else None, task)
+        return _task(api, job if job is not None and viewer.sees(job.owner) else None, task)
 
     return router
 

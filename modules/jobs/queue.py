@@ -19,6 +19,7 @@ from modules.domain.errors import EngineDied, InvalidRequest, StorageError
 from modules.domain.events import TERMINAL, Cancelled, EngineStatus, Failed, Finished, ImageDone, ImageSaved, JobEvent, Queued
 from modules.domain.jobs import Job, JobRequest, JobState, makes_files
 from modules.domain.results import SavedImage
+from modules.domain.viewers import Owners
 from modules.jobs.acceptance import freeze
 from modules.jobs.progress import Progress, ProgressBoard
 from modules.jobs.protocol import Executor, RunJob
@@ -127,9 +128,8 @@ class JobQueue:
         """
         frozen, settings = self.frozen(request, settings)
         with self._lock:
-            job, new = self._store.add(
-                frozen, settings, owner=owner, source=source, idempotency_key=idempotency_key, limit=settings.system.queue_limit
-            )
+            key, limit = idempotency_key, settings.system.queue_limit
+            job, new = self._store.add(frozen, settings, owner=owner, source=source, idempotency_key=key, limit=limit)
             if new:
                 self._publish(Queued(job_id=job.id, position=self._store.position(job.id)))
                 self._lock.notify_all()
@@ -156,10 +156,10 @@ class JobQueue:
             self._executor.skip(job_id)
             return True
 
-    def clear(self, owner: str) -> list[str]:
-        """Cancel all waiting jobs of `owner`, not the running one; their ids."""
+    def clear(self, owners: Owners) -> list[str]:
+        """Cancel all waiting jobs of `owners`, not the running one; their ids."""
         with self._lock:
-            ids = self._store.cancel_waiting(owner)
+            ids = self._store.cancel_waiting(owners)
             for job_id in ids:
                 self._publish(Cancelled(job_id=job_id))
         return ids
@@ -176,9 +176,9 @@ class JobQueue:
         """The job as it is now, or None."""
         return self._store.get(job_id)
 
-    def list(self, owner: str | None = None, limit: int = 100, active_only: bool = False) -> list[Job]:
+    def list(self, owners: Owners = None, limit: int = 100, active_only: bool = False) -> list[Job]:
         """Jobs, the last accepted first; with `active_only` what runs and waits, in the order in which it will be done."""
-        return self._store.active(owner, limit) if active_only else self._store.latest(owner, limit)
+        return self._store.active(owners, limit) if active_only else self._store.latest(owners, limit)
 
     def inputs(self) -> frozenset[str]:
         """The ids of the pictures that jobs which run or wait begin from."""

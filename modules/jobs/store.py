@@ -17,7 +17,8 @@ from typing import Any
 
 from modules.domain.errors import InvalidRequest, QueueFull
 from modules.domain.jobs import Job, JobRequest, JobState, request_from_json
-from modules.settings.database import Database
+from modules.domain.viewers import Owners
+from modules.settings.database import Database, one_of
 from modules.settings.schema import Settings
 from modules.settings.values import settings_from_json, settings_to_json
 
@@ -152,12 +153,13 @@ class JobStore:
             )
             return changed.rowcount == 1
 
-    def cancel_waiting(self, owner: str) -> list[str]:
-        """Cancel every waiting job of `owner`; their ids."""
+    def cancel_waiting(self, owners: Owners) -> list[str]:
+        """Cancel every waiting job of `owners`; their ids."""
+        theirs, names = one_of("owner", owners)
         with self._database.writing() as connection:
-            ids = [row[0] for row in connection.execute("SELECT id FROM jobs WHERE state = 'queued' AND owner = ?", (owner,))]
+            ids = [row[0] for row in connection.execute(f"SELECT id FROM jobs WHERE state = 'queued' AND {theirs}", names)]
             connection.execute(
-                "UPDATE jobs SET state = 'cancelled', finished = ? WHERE state = 'queued' AND owner = ?", (time.time(), owner)
+                f"UPDATE jobs SET state = 'cancelled', finished = ? WHERE state = 'queued' AND {theirs}", (time.time(), *names)
             )
             return ids
 
@@ -173,22 +175,23 @@ class JobStore:
             row = connection.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return None if row is None else _readable(row)
 
-    def active(self, owner: str | None = None, limit: int = -1) -> list[Job]:
+    def active(self, owners: Owners = None, limit: int = -1) -> list[Job]:
         """What runs and what waits, in the order in which it will be done."""
-        where, values = ("", ()) if owner is None else (" AND owner = ?", (owner,))
+        theirs, names = one_of("owner", owners)
         found: list[tuple[Any, ...]] = []
         with self._database.reading() as connection:
             # One query for each, so that both read along the index instead of sorting all that wait.
             for state in ("running", "queued"):
-                query = f"SELECT {_COLUMNS} FROM jobs WHERE state = '{state}'{where} ORDER BY rank, seq LIMIT ?"
-                found += connection.execute(query, (*values, limit if limit < 0 else limit - len(found))).fetchall()
+                query = f"SELECT {_COLUMNS} FROM jobs WHERE state = '{state}' AND {theirs} ORDER BY rank, seq LIMIT ?"
+                found += connection.execute(query, (*names, limit if limit < 0 else limit - len(found))).fetchall()
         return [job for job in map(_readable, found) if job is not None]
 
-    def latest(self, owner: str | None = None, limit: int = 100) -> list[Job]:
+    def latest(self, owners: Owners = None, limit: int = 100) -> list[Job]:
         """Jobs of any state, the last accepted first."""
-        where, values = ("", ()) if owner is None else (" WHERE owner = ?", (owner,))
+        theirs, names = one_of("owner", owners)
         with self._database.reading() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM jobs{where} ORDER BY seq DESC LIMIT ?", (*values, limit)).fetchall()
+            query = f"SELECT {_COLUMNS} FROM jobs WHERE {theirs} ORDER BY seq DESC LIMIT ?"
+            rows = connection.execute(query, (*names, limit)).fetchall()
         return [job for job in map(_readable, rows) if job is not None]
 
     def position(self, job_id: str) -> int:

@@ -23,6 +23,7 @@ from modules.domain.jobs import Job
 from modules.domain.requests import GenerationRequest
 from modules.domain.results import SavedImage
 from modules.domain.styles import Style
+from modules.domain.viewers import Owners
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
 from modules.imaging.files import open_image
@@ -159,7 +160,7 @@ class Runs:
             self.cancel(run.id)
         job = self._queue.get(job_id)
         if job is not None and job.click:
-            for other in self._queue.list(job.owner, limit=-1, active_only=True):
+            for other in self._queue.list((job.owner,), limit=-1, active_only=True):
                 if other.click == job.click and other.id != job_id:
                     self._queue.interrupt(other.id)  # before the job itself, so that none of them begins
         return self._queue.interrupt(job_id, after_batch=after_batch)
@@ -170,7 +171,7 @@ class Runs:
             return False
         if isinstance(job.request, GenerationRequest) and max(1, self._queue.progress(job.id).batch) < job.request.batch_count:
             return True
-        waiting = self._queue.list(job.owner, limit=-1, active_only=True) if job.click else []
+        waiting = self._queue.list((job.owner,), limit=-1, active_only=True) if job.click else []
         return any(other.click == job.click and other.id != job.id for other in waiting)
 
     def get(self, run_id: str) -> Run | None:
@@ -181,14 +182,14 @@ class Runs:
         """The id of the run that a job belongs to, else ""."""
         return self._conductor.run_of(job_id) or self._store.run_of(job_id)
 
-    def list(self, owner: str, limit: int = 8) -> list[Run]:
-        """The owner's active runs and the latest others, the first accepted first."""
-        found = {run.id: run for run in (*self._store.active(owner), *self._store.latest(owner, limit))}
+    def list(self, owners: Owners, limit: int = 8) -> list[Run]:
+        """The owners' active runs and the latest others, the first accepted first."""
+        found = {run.id: run for run in (*self._store.active(owners), *self._store.latest(owners, limit))}
         return sorted(found.values(), key=lambda run: run.seq)
 
-    def is_busy(self, owner: str) -> bool:
-        """Whether a run of the owner's is going on by itself."""
-        return any(run.state != "paused" for run in self._store.active(owner))
+    def is_busy(self, owners: Owners) -> bool:
+        """Whether a run of the owners' is going on by itself."""
+        return any(run.state != "paused" for run in self._store.active(owners))
 
     def jobs(self, run_id: str) -> list[str]:
         """The ids of its jobs, in the order in which they were queued."""

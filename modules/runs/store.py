@@ -15,9 +15,10 @@ from typing import Any
 
 from modules.domain.errors import InvalidRequest
 from modules.domain.requests import GenerationRequest
+from modules.domain.viewers import Owners
 from modules.runs.run import ACTIVE, Run, RunState
 from modules.scripts.script import Outcome, Sheet
-from modules.settings.database import Database
+from modules.settings.database import Database, one_of
 from modules.settings.schema import Settings
 from modules.settings.values import settings_from_json, settings_to_json
 
@@ -185,14 +186,15 @@ class RunStore:
         found = self._many("WHERE id = ?", run_id)
         return found[0] if found else None
 
-    def active(self, owner: str | None = None) -> list[Run]:
+    def active(self, owners: Owners = None) -> list[Run]:
         """Those that are not over, the first accepted first."""
-        mine = "" if owner is None else " AND owner = ?"
-        return self._many(f"WHERE state IN ({_MARKS}){mine} ORDER BY seq", *ACTIVE, *(() if owner is None else (owner,)))
+        theirs, names = one_of("owner", owners)
+        return self._many(f"WHERE state IN ({_MARKS}) AND {theirs} ORDER BY seq", *ACTIVE, *names)
 
-    def latest(self, owner: str, limit: int) -> list[Run]:
+    def latest(self, owners: Owners, limit: int) -> list[Run]:
         """The last accepted first."""
-        return self._many("WHERE owner = ? ORDER BY seq DESC LIMIT ?", owner, limit)
+        theirs, names = one_of("owner", owners)
+        return self._many(f"WHERE {theirs} ORDER BY seq DESC LIMIT ?", *names, limit)
 
     def inputs(self) -> frozenset[str]:
         """The ids of the pictures that runs which are not over begin from."""

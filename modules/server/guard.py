@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from modules.domain.viewers import FORWARDING, Viewer, is_at_the_machine
 from modules.server.asgi import answer, answer_sentence, drain, header, headers
 from modules.server.hosts import HostRules, is_same_origin, split_host
 from modules.server.login import Login
@@ -109,21 +110,21 @@ class Guard:
             await self._limited(scope, receive, send)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Whether the caller is let in; when not, the login has answered. Puts the user's name into `request.state.user`."""
+        """Whether the caller is let in; when not, the login has answered. Puts a `Viewer` into `request.state.viewer`."""
         login = self._config.login
         user: str | None = ""
         if login is not None:
             user = await login.admit(scope, receive, send, tunnelled=self._is_tunnelled(scope))
         if user is None:
             return False
-        scope.setdefault("state", {})["user"] = user
+        scope.setdefault("state", {})["viewer"] = _viewer(user, scope)
         return True
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, refusal: _Refusal | None) -> None:
         login = self._config.login
         user = "" if login is None else login.session_user(scope)
         if refusal is None and user is not None:
-            scope.setdefault("state", {})["user"] = user
+            scope.setdefault("state", {})["viewer"] = _viewer(user, scope)
             await self._app(scope, receive, send)
             return
         await receive()
@@ -232,6 +233,12 @@ def _is_top_navigation(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     return header(scope, b"sec-fetch-mode").lower() == "navigate" and header(scope, b"sec-fetch-dest").lower() in ("", "document")
+
+
+def _viewer(user: str, scope: Scope) -> Viewer:
+    client = scope.get("client")
+    forwarded = any(header(scope, name.encode()) for name in FORWARDING)
+    return Viewer(user, at_the_machine=bool(client) and is_at_the_machine(str(client[0]), header(scope, b"host"), forwarded=forwarded))
 
 
 async def _refuse(receive: Receive, send: Send, refusal: _Refusal) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from modules.domain.errors import StorageError
@@ -121,6 +121,16 @@ class Database:
             if os.path.lexists(side):
                 side.rename(f"{kept}{suffix}")
         return kept
+
+
+def one_of(column: str, values: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:
+    """SQL that holds where `column` is one of `values` (None: everywhere), and what its marks stand for.
+
+    The index of the column serves a single value only: the rows of several would have to be sorted before the first one is known.
+    """
+    if values is None:
+        return "TRUE", ()
+    return f"{'+' if len(values) > 1 else ''}{column} IN ({', '.join('?' * len(values))})", tuple(values)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def add(gallery: Gallery, paths: Paths, number: int, text: str, owner: str = "")
 
 
 def seeds(gallery: Gallery, words: str, owner: str | None = None, *, favourites: bool = False) -> list[int]:
-    return [image.seed for image in gallery.recent(50, None, owner, words=words, favourites=favourites)]
+    return [image.seed for image in gallery.recent(50, None, None if owner is None else (owner,), words=words, favourites=favourites)]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_is_found_is_paged_and_belongs_to_who_asks(paths: Paths) -> None:
         add(gallery, paths, number, f"fox {number}\nSteps: 1", "ann" if number % 3 else "bob")
     seen: list[int] = []
     before = None
-    while page := gallery.recent(7, before, "ann", words="fox"):
+    while page := gallery.recent(7, before, ("ann",), words="fox"):
         seen += [image.seed for image in page]
         before = page[-1].created
     assert seen == [number for number in range(30, 0, -1) if number % 3]

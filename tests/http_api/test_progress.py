@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from modules.domain.viewers import Viewer
 from tests.http_api.front import Front, front
 from tests.jobs.scripted_runner import Script
 from tests.webui_process import wait_for
@@ -98,7 +99,7 @@ def test_a_task_by_its_name(slow: Front, start: Callable[..., Future[Any]]):
 def test_other_users_jobs_are_none_of_ones_business(slow: Front):
     @slow.app.middleware("http")
     async def who(request: Any, call_next: Any) -> Any:
-        request.state.user = request.headers.get("x-user", "")
+        request.state.viewer = Viewer(request.headers.get("x-user", ""))
         return await call_next(request)
 
     ann, bob = ({"x-user": name} for name in ("ann", "bob"))
@@ -123,6 +124,6 @@ def test_the_event_loop_is_free_while_jobs_are_waited_for(slow: Front):
         long = [threads.submit(http.post, "/sdapi/v1/txt2img", json={"prompt": "draw", "steps": 1000}) for _ in range(60)]
         wait_for(lambda: len(queue.list(active_only=True)) == 60, 60, "all jobs")
         assert http.get("/sdapi/v1/samplers").status_code == 200 and not any(future.done() for future in long)
-        queue.clear("")
+        queue.clear(("",))
         wait_for(lambda: http.post("/sdapi/v1/interrupt").json() == {} and not queue.list(active_only=True), 30, "the queue to be empty")
         assert all(future.result(60).status_code == 200 for future in long)

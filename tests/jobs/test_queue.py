@@ -226,7 +226,7 @@ def test_one_queue_takes_32_clicking_threads(shared: House) -> None:
     assert len(ids) == 128
     assert len(set(ids)) == 64
     shared.wait_for(lambda: not shared.queue.list(active_only=True), 60)
-    jobs = shared.queue.list(owner="crowd", limit=1000)
+    jobs = shared.queue.list(("crowd",), limit=1000)
     assert {job.id for job in jobs} == set(ids)
     assert all(job.state == "done" and job.attempt == 1 and len(shared.gallery.for_job(job.id)) == 1 for job in jobs)
 
@@ -242,7 +242,7 @@ def test_order_first_clear_and_full(tmp_path: Path) -> None:
         assert [job.id for job in made.queue.list(active_only=True)] == [jobs[2].id, jobs[0].id, jobs[1].id, other.id]
         assert [job.id for job in made.queue.list(limit=2)] == [other.id, jobs[2].id]
         assert made.queue.progress(other.id).queue_position == 3
-        assert made.queue.clear("") == [jobs[0].id, jobs[1].id, jobs[2].id]
+        assert made.queue.clear(("",)) == [jobs[0].id, jobs[1].id, jobs[2].id]
         assert [job.id for job in made.queue.list(active_only=True)] == [other.id]
         assert not made.queue.move_first(jobs[0].id)
         made.queue.start()

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from modules.domain.errors import UserError
 from modules.domain.requests import GenerationRequest
+from modules.domain.viewers import Viewer
 from modules.gradio_ui.mount import sentence
 from modules.gradio_ui.routes.page import page_routes
 from modules.gradio_ui.routes.runs import run_routes
@@ -27,12 +28,12 @@ def made(tmp_path: Path):
         yield found
 
 
-def client(made: Front, user: str) -> TestClient:
+def client(made: Front, user: str, *, at_the_machine: bool = False) -> TestClient:
     app = FastAPI()
 
     @app.middleware("http")
     async def let_in(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        request.state.user = user
+        request.state.viewer = Viewer(user, at_the_machine)
         return await call(request)
 
     app.add_exception_handler(UserError, sentence)
@@ -69,6 +70,24 @@ def test_a_run_and_its_pictures_are_their_owners_alone(made: Front) -> None:
         assert theirs.get(f"/internal/runs/{run.id}/{name}").status_code == 404
     assert theirs.get(f"/internal/images/{grid.id}").status_code == 404
     assert theirs.get("/internal/jobs").json()["runs"] == []
+
+
+def test_what_was_drawn_before_there_was_a_login_is_found_after_it_at_the_machine_alone(made: Front) -> None:
+    run, other = over(made, ""), over(made, "anna")
+    grid = made.context.runs.images(run)[0]
+    for who, known in (
+        (client(made, ""), {run.id, other.id}),
+        (client(made, "anna", at_the_machine=True), {run.id, other.id}),
+        (client(made, "anna"), {other.id}),
+        (client(made, "ben", at_the_machine=True), {run.id}),
+        (client(made, "ben"), set[str]()),
+    ):
+        assert {each["id"] for each in who.get("/internal/jobs").json()["runs"]} == known
+        listed = {image["id"] for image in who.get("/internal/images?limit=200").json()["images"]}
+        assert (grid.id in listed) is (run.id in known)
+        status = 200 if run.id in known else 404
+        assert who.get(f"/internal/images/{grid.id}").status_code == status
+        assert who.get(f"/internal/runs/{run.id}/sheet").status_code == status
 
 
 def test_an_exported_page_holds_words_as_words(made: Front) -> None:

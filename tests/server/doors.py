@@ -31,7 +31,7 @@ def make_app() -> FastAPI:
     @app.post("/sdapi/v1/interrupt")
     def interrupt(request: Request) -> dict[str, str]:
         app.state.effects += 1
-        return {"user": request.state.user}
+        return {"user": request.state.viewer.name}
 
     @app.post("/gradio_api/upload")
     async def upload(request: Request) -> dict[str, int]:
@@ -47,7 +47,7 @@ def make_app() -> FastAPI:
     @app.api_route("/any", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"])
     def anything(request: Request) -> dict[str, str]:
         app.state.effects += 1
-        return {"user": request.state.user}
+        return {"user": request.state.viewer.name}
 
     @app.get("/internal/jobs/stream")
     async def stream() -> StreamingResponse:

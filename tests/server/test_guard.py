@@ -264,7 +264,7 @@ async def test_websockets_pass_the_same_door():
     reached: list[str] = []
 
     async def app(scope, receive, send):
-        reached.append(scope["state"]["user"])
+        reached.append(scope["state"]["viewer"].name)
 
     async def knock(guard: Guard, origin: bytes) -> list[dict]:
         sent: list[dict] = []

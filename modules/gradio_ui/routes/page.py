@@ -1,6 +1,6 @@
 """The page's own routes: its script, the job stream, pictures by id, token counts. Not an interface for other programs; that is `http_api`.
 
-Who the caller is was decided by the guard in front of everything and stands in `request.state.user`.
+Who the caller is was decided by the guard in front of everything and stands in `request.state.viewer`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from modules.domain.jobs import Job
 from modules.domain.networks import MAX_VECTORS
 from modules.domain.results import SavedImage
 from modules.domain.training import TrainRequest
+from modules.domain.viewers import viewer_of
 from modules.gradio_ui.bindings.train import loss_curve
 from modules.gradio_ui.routes.runs import image_json, runs_json
 from modules.gradio_ui.routes.stream import engine_json, job_stream, jobs_json
@@ -60,10 +61,6 @@ def page_routes(context: AppContext, theme: str | None = None) -> APIRouter:
     return router
 
 
-def _user(request: Request) -> str:
-    return str(getattr(request.state, "user", "") or "")
-
-
 def _page_files(router: APIRouter, context: AppContext, theme: str | None) -> None:
     @router.get("/ping")
     def ping() -> dict[str, Any]:
@@ -99,10 +96,10 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
     @router.get("/jobs")
     def jobs(request: Request) -> dict[str, Any]:
         share = getattr(request.app.state, "share_url", None)
-        user = _user(request)
+        viewer = viewer_of(request.state)
         return {
-            "jobs": jobs_json(context, user),
-            "runs": runs_json(context, user),
+            "jobs": jobs_json(context, viewer.owners),
+            "runs": runs_json(context, viewer.owners),
             "engine": engine_json(context.queue.engine),
             "share": share,
         }
@@ -110,7 +107,7 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
     @router.get("/jobs/stream")
     async def stream(request: Request) -> StreamingResponse:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(job_stream(context, _user(request)), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(job_stream(context, viewer_of(request.state)), media_type="text/event-stream", headers=headers)
 
     @router.post("/jobs/{job_id}/interrupt")
     def interrupt(job_id: str, request: Request, now: bool = False) -> dict[str, bool]:
@@ -136,9 +133,10 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
 
     @router.post("/jobs/clear")
     def clear(request: Request) -> dict[str, str]:
-        for run in context.runs.list(_user(request)):
+        owners = viewer_of(request.state).owners
+        for run in context.runs.list(owners):
             context.runs.pause(run.id)  # or it would go on queueing
-        context.queue.clear(_user(request))
+        context.queue.clear(owners)
         return {}
 
     @router.get("/jobs/{job_id}/losses")
@@ -149,19 +147,17 @@ def _job_routes(router: APIRouter, context: AppContext) -> None:
 
 def _own_job(context: AppContext, job_id: str, request: Request) -> Job:
     job = context.queue.get(job_id)
-    if job is None or job.owner != _user(request):
+    if job is None or not viewer_of(request.state).sees(job.owner):
         raise HTTPException(404, "There is no such job.")
     return job
 
 
 def _picture_routes(router: APIRouter, context: AppContext) -> None:
     def own_image(image_id: str, request: Request) -> SavedImage:
-        image = context.gallery.get(image_id)
-        if image is not None:
-            made_by = context.queue.get(image.job_id) or context.runs.get(image.job_id)
-            if made_by is None or made_by.owner == _user(request):
-                return image
-        raise HTTPException(404, "There is no such picture.")
+        owner, image = context.gallery.owner_of(image_id), context.gallery.get(image_id)
+        if owner is None or image is None or not viewer_of(request.state).sees(owner):
+            raise HTTPException(404, "There is no such picture.")
+        return image
 
     def answer(path: Path, name: str) -> Response:
         kind = _TYPES.get(path.suffix.lower())
@@ -173,7 +169,8 @@ def _picture_routes(router: APIRouter, context: AppContext) -> None:
     @router.get("/images")
     def images(request: Request, before: float | None = None, limit: int = 60, words: str = "", favourites: bool = False) -> dict[str, Any]:
         wanted = max(1, min(limit, 200))
-        rows = context.gallery.recent(wanted, before=before, owner=_user(request), words=words[:_MAX_SEARCH], favourites=favourites)
+        owners = viewer_of(request.state).owners
+        rows = context.gallery.recent(wanted, before, owners, words=words[:_MAX_SEARCH], favourites=favourites)
         return {"images": [{**image_json(row), "created": row.created} for row in rows]}
 
     @router.get("/images/{image_id}")

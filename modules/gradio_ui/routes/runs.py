@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from modules.context import AppContext
 from modules.domain.errors import UserError
 from modules.domain.results import SavedImage
+from modules.domain.viewers import Owners, viewer_of
 from modules.imaging.files import open_image
 from modules.runs.export import as_csv, as_html
 from modules.runs.run import Run
@@ -62,9 +63,9 @@ def run_json(context: AppContext, run: Run, *, with_images: bool = True) -> dict
     return found
 
 
-def runs_json(context: AppContext, owner: str) -> list[dict[str, Any]]:
-    """The active runs of `owner` and the latest others, oldest first."""
-    return [run_json(context, run) for run in context.runs.list(owner, RECENT_RUNS)]
+def runs_json(context: AppContext, owners: Owners) -> list[dict[str, Any]]:
+    """The active runs of `owners` and the latest others, oldest first."""
+    return [run_json(context, run) for run in context.runs.list(owners, RECENT_RUNS)]
 
 
 def run_routes(context: AppContext) -> APIRouter:
@@ -73,7 +74,7 @@ def run_routes(context: AppContext) -> APIRouter:
 
     def own(run_id: str, request: Request) -> Run:
         run = context.runs.get(run_id)
-        if run is None or run.owner != str(getattr(request.state, "user", "") or ""):
+        if run is None or not viewer_of(request.state).sees(run.owner):
             raise HTTPException(404, "There is no such run.")
         return run
 

@@ -27,6 +27,7 @@ from modules.domain.events import (
 )
 from modules.domain.jobs import Job, name_of
 from modules.domain.training import TrainRequest
+from modules.domain.viewers import Owners, Viewer
 from modules.gradio_ui.routes.runs import image_json, run_json, runs_json
 from modules.runs.run import RunChanged
 
@@ -60,10 +61,10 @@ def job_json(context: AppContext, job: Job) -> dict[str, Any]:
     }
 
 
-def jobs_json(context: AppContext, owner: str) -> list[dict[str, Any]]:
-    """The latest finished jobs of `owner`, oldest first, and the active ones in the order in which they are drawn."""
-    active = context.queue.list(owner=owner, active_only=True)
-    recent = context.queue.list(owner=owner, limit=RECENT_JOBS)
+def jobs_json(context: AppContext, owners: Owners) -> list[dict[str, Any]]:
+    """The latest finished jobs of `owners`, oldest first, and the active ones in the order in which they are drawn."""
+    active = context.queue.list(owners, active_only=True)
+    recent = context.queue.list(owners, limit=RECENT_JOBS)
     order = {job.id: job for job in (*reversed([job for job in recent if not job.active]), *active)}
     return [job_json(context, job) for job in order.values()]
 
@@ -122,20 +123,20 @@ class _Inbox:
         return changed, messages
 
 
-async def job_stream(context: AppContext, owner: str) -> AsyncIterator[bytes]:
-    """Server-sent events: first everything as it is, then what changes, `idle` and the end when no job or run of `owner` is left."""
+async def job_stream(context: AppContext, viewer: Viewer) -> AsyncIterator[bytes]:
+    """Server-sent events: first everything as it is, then what changes, `idle` and the end when no job or run of the viewer's is left."""
     inbox = _Inbox(asyncio.get_running_loop())
     unsubscribe, leave = context.queue.subscribe(inbox.sink), context.runs.subscribe(inbox.sink)
     try:
         # what is read may wait for the disk, and the loop must not
-        yield await run_in_threadpool(_everything, context, owner, "jobs")
-        while await run_in_threadpool(_is_busy, context, owner):
+        yield await run_in_threadpool(_everything, context, viewer, "jobs")
+        while await run_in_threadpool(_is_busy, context, viewer):
             changed, messages = await inbox.drain()
             if not changed and not messages:
                 yield b": still here\n\n"
-            for part in await run_in_threadpool(_parts, context, owner, changed, messages):
+            for part in await run_in_threadpool(_parts, context, viewer, changed, messages):
                 yield part
-        yield await run_in_threadpool(_everything, context, owner, "idle")
+        yield await run_in_threadpool(_everything, context, viewer, "idle")
     finally:
         unsubscribe()
         leave()
@@ -146,43 +147,47 @@ def engine_json(status: EngineStatus) -> dict[str, str]:
     return {"state": status.state, "text": status.text, "device": status.device}
 
 
-def _everything(context: AppContext, owner: str, name: str) -> bytes:
-    found = {"jobs": jobs_json(context, owner), "runs": runs_json(context, owner), "engine": engine_json(context.queue.engine)}
+def _everything(context: AppContext, viewer: Viewer, name: str) -> bytes:
+    found = {
+        "jobs": jobs_json(context, viewer.owners),
+        "runs": runs_json(context, viewer.owners),
+        "engine": engine_json(context.queue.engine),
+    }
     return _event(name, found)
 
 
-def _is_busy(context: AppContext, owner: str) -> bool:
-    return context.runs.is_busy(owner) or bool(context.queue.list(owner=owner, active_only=True, limit=1))
+def _is_busy(context: AppContext, viewer: Viewer) -> bool:
+    return context.runs.is_busy(viewer.owners) or bool(context.queue.list(viewer.owners, active_only=True, limit=1))
 
 
-def _parts(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[_Message]) -> list[bytes]:
-    return list(_each_part(context, owner, changed, messages))
+def _parts(context: AppContext, viewer: Viewer, changed: Iterable[str], messages: Iterable[_Message]) -> list[bytes]:
+    return list(_each_part(context, viewer, changed, messages))
 
 
-def _each_part(context: AppContext, owner: str, changed: Iterable[str], messages: Iterable[_Message]) -> Iterator[bytes]:
+def _each_part(context: AppContext, viewer: Viewer, changed: Iterable[str], messages: Iterable[_Message]) -> Iterator[bytes]:
     for message in messages:
         if isinstance(message, EngineStatus):
             yield _event("engine", engine_json(message))
-        elif isinstance(message, ImageSaved) and _owns(context, owner, message.job_id):
+        elif isinstance(message, ImageSaved) and _owns(context, viewer, message.job_id):
             yield _event("image", image_json(message.image, context.runs.run_of(message.job_id)))
         elif isinstance(message, RunChanged):
-            if message.run.owner == owner:
+            if viewer.sees(message.run.owner):
                 yield _event("run", run_json(context, message.run, with_images=not message.run.active))
         elif isinstance(message, TERMINAL):
             job = context.queue.get(message.job_id)
-            if job is not None and job.owner == owner:
+            if job is not None and viewer.sees(job.owner):
                 yield _event("done", job_json(context, job))
     if any(isinstance(message, TERMINAL) for message in messages):
-        waiting = context.queue.list(owner=owner, active_only=True, limit=_TOLD_POSITIONS)
+        waiting = context.queue.list(viewer.owners, active_only=True, limit=_TOLD_POSITIONS)
         changed = dict.fromkeys((*changed, *(job.id for job in waiting if job.state == "queued")))
     for job_id in changed:
-        if _owns(context, owner, job_id):
+        if _owns(context, viewer, job_id):
             yield _event("progress", {"id": job_id, **progress_json(context, job_id)})
 
 
-def _owns(context: AppContext, owner: str, job_id: str) -> bool:
+def _owns(context: AppContext, viewer: Viewer, job_id: str) -> bool:
     job = context.queue.get(job_id)
-    return job is not None and job.owner == owner
+    return job is not None and viewer.sees(job.owner)
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:
