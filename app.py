@@ -100,7 +100,7 @@ def _build_and_serve(
         from modules.server.serve import open_browser, serve, startup_lines
 
         who = accounts(flags)
-        port = int(sock.getsockname()[1])
+        host, port = str(sock.getsockname()[0]), int(sock.getsockname()[1])
         app = bootstrap.web_app(context, flags)
         guarded = Guard(app, guard_config(flags, login_for(who, port)))
 
@@ -110,7 +110,7 @@ def _build_and_serve(
             if flags.autolaunch:
                 open_browser(addresses[0])
             if flags.share:
-                bootstrap.share_in_background(guarded, app, port)
+                bootstrap.share_in_background(guarded, app, host, port)
 
         splash.stop()
         serve(

@@ -62,12 +62,15 @@ find_python() {
     fail "Python 3.10, 3.11, 3.12 or 3.13 is needed and was not found (python3 is $(version_of python3)). Install one, or name it with PYTHON=."
 }
 
-# The environment is kept as long as its Python works and is the one that was asked for.
+# The environment is kept as long as its Python works and is the one that was asked for. Its pip, which comes last when an environment is
+# made, is added where that was interrupted.
 make_venv() {
     local base
     if is_supported "$python"; then
         if [ -z "${PYTHON:-}" ] || [ "$(version_of "$PYTHON")" = "$(version_of "$python")" ]; then
-            return
+            if "$python" -c 'import pip' 2>/dev/null || "$python" -m ensurepip >/dev/null 2>&1; then
+                return
+            fi
         fi
     fi
     base="$(find_python)"
@@ -96,9 +99,12 @@ install() {
     fi
     rm -f "$stamp"
     say "installing; the first time this downloads some gigabytes"
-    if [ -n "${TORCH_INDEX_URL:-}" ]; then
-        "$python" -m pip install --index-url "$TORCH_INDEX_URL" "$(grep -E '^torch[^a-z]' "$here/requirements.txt")" torchvision ||
-            fail "torch could not be installed from TORCH_INDEX_URL=$TORCH_INDEX_URL; the lines above say why. Run this again to go on."
+    # By force, since pip takes the torch of another index, a CPU's or another GPU's, for the one that is asked for.
+    if [ "$(cat "$venv/.torch-index" 2>/dev/null)" != "${TORCH_INDEX_URL:-}" ]; then
+        "$python" -m pip install --force-reinstall ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} \
+            "$(grep -E '^torch[^a-z]' "$here/requirements.txt")" torchvision ||
+            fail "torch could not be installed (TORCH_INDEX_URL=${TORCH_INDEX_URL:-}); the lines above say why. Run this again to go on."
+        printf '%s' "${TORCH_INDEX_URL:-}" >"$venv/.torch-index"
     fi
     local arguments=()
     for file in "$@"; do arguments+=(-r "$file"); done

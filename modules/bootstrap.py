@@ -162,12 +162,15 @@ def web_app(context: AppContext, flags: Flags) -> FastAPI:
     return mount_page(app, build_page(context), context, theme=flags.theme)
 
 
-def share_in_background(guarded: Guard, app: FastAPI, port: int) -> None:
-    """Ask for the public link without keeping the page waiting; print it and let the page show it, or say why there is none."""
+def share_in_background(guarded: Guard, app: FastAPI, host: str, port: int) -> None:
+    """Ask for the public link without keeping the page waiting; print it and let the page show it, or say why there is none.
+
+    `host` and `port` are what the server listens at.
+    """
     from modules.server.share import open_tunnel
 
     def ask() -> None:
-        address = open_tunnel(port, say=lambda text: log.info("%s", text))
+        address = open_tunnel(port, host=host, say=lambda text: log.info("%s", text))
         if address:
             guarded.allow_host(address.split("://", 1)[-1].rstrip("/"))
             app.state.share_url = address

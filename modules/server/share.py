@@ -16,11 +16,13 @@ from typing import Any
 
 _log = logging.getLogger(__name__)
 
+_EVERYWHERE = ("0.0.0.0", "::")
+
 
 def open_tunnel(port: int, *, host: str = "127.0.0.1", say: Callable[[str], None] = print) -> str | None:
     """The public https address that leads to `host`:`port`, or None after a sentence to `say`. Never raises; takes up to a minute."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tunnel") as thread:
-        future = thread.submit(_open, host, port)
+        future = thread.submit(_open, "127.0.0.1" if host in _EVERYWHERE else host, port)
         error = future.exception()
     if error is None:
         return future.result()

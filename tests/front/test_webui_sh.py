@@ -16,8 +16,11 @@ FAKE = """#!/bin/bash
 case "$*" in
     *version_info*) [ "${FAKE_VERSION:-3.11.7}" != old ] ;;
     *"import venv"*) [ -z "${FAKE_NO_VENV:-}" ] ;;
+    *"import pip"*) [ -e "$(dirname "$0")/pip" ] ;;
     *python_version*) echo "${FAKE_VERSION:-3.11.7}" ;;
-    "-m venv"*) mkdir -p "${@: -1}/bin" && touch "${@: -1}/pyvenv.cfg" && cp "$0" "${@: -1}/bin/python" && echo "venv" >>"$FAKE_LOG" ;;
+    "-m venv"*) mkdir -p "${@: -1}/bin" && touch "${@: -1}/pyvenv.cfg" && cp "$0" "${@: -1}/bin/python" && echo "venv" >>"$FAKE_LOG" \
+        && touch "${@: -1}/bin/pip" ;;
+    *ensurepip*) echo "ensurepip" >>"$FAKE_LOG"; [ -z "${FAKE_NO_ENSUREPIP:-}" ] && touch "$(dirname "$0")/pip" ;;
     *) echo "$*" >>"$FAKE_LOG"; if [ -n "${FAKE_FAIL:-}" ] && [ "$2" = pip ]; then exit 1; fi ;;
 esac
 """
@@ -88,9 +91,33 @@ def test_another_python_makes_the_environment_anew(house: House):
 
 def test_torch_comes_first_from_its_own_index(house: House):
     calls = house.run("--install-only", TORCH_INDEX_URL="https://torch.example/cpu")[2]
-    assert calls[1] == "-m pip install --index-url https://torch.example/cpu torch>=2.10 torchvision"
+    assert calls[1] == "-m pip install --force-reinstall --index-url https://torch.example/cpu torch>=2.10 torchvision"
     assert calls[2].startswith("-m pip install -r")
     assert len(calls) == 3
+
+
+def test_torch_comes_anew_when_its_index_is_another_one_and_only_then(house: House):
+    index = {"TORCH_INDEX_URL": "https://torch.example/cpu"}
+    house.run("--install-only", **index)
+    (house.folder / "requirements.txt").write_text("gradio>=7\ntorch>=2.10\n")
+    assert [call for call in house.run("--install-only", **index)[2] if "torch>=" in call] == []
+    code, said, _ = house.run("--install-only", TORCH_INDEX_URL="https://torch.example/rocm", FAKE_FAIL="1")
+    assert code == 1
+    assert "https://torch.example/rocm" in said
+    calls = house.run("--install-only", TORCH_INDEX_URL="https://torch.example/rocm")[2]
+    assert calls[0] == "-m pip install --force-reinstall --index-url https://torch.example/rocm torch>=2.10 torchvision"
+    calls = house.run("--install-only")[2]
+    assert calls[0] == "-m pip install --force-reinstall torch>=2.10 torchvision"
+    assert house.run("--install-only")[2] == []
+
+
+def test_an_environment_that_was_left_half_made_gets_its_pip_or_is_made_anew(house: House):
+    house.run("--install-only")
+    (house.folder / "venv" / "bin" / "pip").unlink()  # which comes last
+    assert house.run("--install-only", FAKE_NO_ENSUREPIP="1")[2] == ["ensurepip", "venv"]
+    (house.folder / "venv" / "bin" / "pip").unlink()
+    assert house.run("--install-only")[2] == ["ensurepip"]
+    assert house.run("--install-only")[2] == []
 
 
 def test_install_only_stops_there(house: House):

@@ -244,6 +244,18 @@ def test_no_tunnel_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert share.open_tunnel(1, say=said.append) == "https://x.gradio.live"
 
 
+@pytest.mark.parametrize(
+    ("listening", "asked"), [("192.168.1.5", "192.168.1.5"), ("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("::1", "::1")]
+)
+def test_the_tunnel_leads_to_where_the_server_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listening: str, asked: str):
+    modules = {
+        "gradio.networking": SimpleNamespace(setup_tunnel=lambda host, port, *_: f"https://{host}:{port}"),
+        "gradio.tunneling": SimpleNamespace(BINARY_PATH=str(tmp_path / "frpc"), BINARY_URL="u", CHECKSUMS={}),
+    }
+    monkeypatch.setattr(share, "importlib", SimpleNamespace(import_module=modules.__getitem__))
+    assert share.open_tunnel(7, host=listening) == f"https://{asked}:7"
+
+
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[str, str]:
     files = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
