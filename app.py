@@ -99,6 +99,8 @@ def _build_and_serve(
         from modules.server.login import accounts, login_for
         from modules.server.serve import open_browser, serve, startup_lines
 
+        if not flags.loglevel:
+            logging.getLogger().setLevel(context.settings.current.system.log_level)
         who = accounts(flags)
         host, port = str(sock.getsockname()[0]), int(sock.getsockname()[1])
         app = bootstrap.web_app(context, flags)

@@ -157,6 +157,10 @@ class Gallery:
         """A small version, `side` pixels at most, also of a damaged file. Raises `ImageUnreadable` for an unknown id."""
         return self._thumbnails.get(image_id, self.path(image_id), side)
 
+    def is_placeholder(self, thumbnail: Path) -> bool:
+        """Whether this is the grey square of a file that can't be read now."""
+        return self._thumbnails.is_placeholder(thumbnail)
+
     def close(self) -> None:
         """Close the index."""
         self._index.close()

@@ -20,6 +20,8 @@ _MAX_PIXELS = 400_000_000
 
 _QUALITY = 80
 
+_UNREADABLE = "unreadable-"
+
 
 class Thumbnails:
     """The cache in `folder`: WebP files, named by picture and size."""
@@ -40,7 +42,7 @@ class Thumbnails:
             picture = open_image(source, max_pixels=_MAX_PIXELS)
         except ImageUnreadable as error:
             log.info("no thumbnail: %s", error)
-            picture, cached = _placeholder(side), self._folder / f"unreadable-{side}.webp"
+            picture, cached = _placeholder(side), self._folder / f"{_UNREADABLE}{side}.webp"
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         try:
             _write(cached, encode_image(_plain(picture), "webp", quality=_QUALITY))
@@ -48,6 +50,10 @@ class Thumbnails:
             log.warning("thumbnails can't be kept in %s: %s", self._folder.name, error)
             return source
         return cached
+
+    def is_placeholder(self, thumbnail: Path) -> bool:
+        """Whether a thumbnail stands for a file that could not be read, which may be readable again any moment."""
+        return thumbnail.name.startswith(_UNREADABLE)
 
     def forget(self, image_id: str) -> None:
         """Delete what is cached of a picture."""

@@ -23,7 +23,7 @@ from modules.gradio_ui.parts.pasted_report import shown_report
 from modules.gradio_ui.parts.prompt_box import PromptBox
 from modules.gradio_ui.parts.scripts import chosen_script, script_values
 from modules.gradio_ui.pasting.infotext import from_infotext, override_entries, parse_overrides
-from modules.prompts.styles import with_styles, without_styles
+from modules.prompts.styles import with_styles, without_styles, without_texts
 
 REQUEST_OPTIONS = ("sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers")
 """Settings of the bar that travel with the request, so that a click uses what its own screen shows, whatever another tab has set."""
@@ -123,9 +123,13 @@ def plain_request(context: AppContext, values: Mapping[str, Any], bar: Mapping[s
     used = {key: value for key, value in bar.items() if key in shown and value not in (None, "")}
     skip = used.get("CLIP_stop_at_last_layers")
     styles = [context.styles.find(str(name)) for name in values.get("styles") or ()]
+    positive, negative = [style.prompt for style in styles], [style.negative_prompt for style in styles]
     texts = {
-        "prompt": with_styles(str(values["prompt"] or ""), [style.prompt for style in styles]),
-        "neg_prompt": with_styles(str(values["neg_prompt"] or ""), [style.negative_prompt for style in styles]),
+        "prompt": with_styles(str(values["prompt"] or ""), positive),
+        "neg_prompt": with_styles(str(values["neg_prompt"] or ""), negative),
+        # An empty one of the second pass is the first pass' own, styles and all.
+        **{name: with_styles(str(values[name]), positive) for name in ("hires_prompt",) if values.get(name)},
+        **{name: with_styles(str(values[name]), negative) for name in ("hires_neg_prompt",) if values.get(name)},
     }
     return to_request(
         {**values, **texts},
@@ -166,9 +170,20 @@ def wire_paste(context: AppContext, form: Form, notices: Notices, button: gr.But
 
 def _with_styles_apart(context: AppContext, values: Mapping[str, Any]) -> dict[str, Any]:
     """The prompts as they were before styles were added to them, and these styles: chosen ones would be added once more."""
-    styles = [(style.name, style.prompt, style.negative_prompt) for style in context.styles.all()]
+    known = {style.name: style for style in context.styles.all()}
+    styles = [(style.name, style.prompt, style.negative_prompt) for style in known.values()]
     prompt, negative, chosen = without_styles(values.get("prompt") or "", values.get("neg_prompt") or "", styles)
-    return {"prompt": prompt, "neg_prompt": negative, "styles": chosen}
+    apart = {"prompt": prompt, "neg_prompt": negative, "styles": chosen}
+    for name, texts in (
+        ("hires_prompt", [known[each].prompt for each in chosen]),
+        ("hires_neg_prompt", [known[each].negative_prompt for each in chosen]),
+    ):
+        if written := values.get(name):
+            bare = without_texts(written, texts)
+            if bare is None:
+                return {"styles": []}  # these would be added to the second pass, which was drawn without them
+            apart[name] = bare
+    return apart
 
 
 def wire_small_tools(form: Form, box: PromptBox, column: SettingsColumn) -> None:

@@ -65,7 +65,8 @@ def request_overrides(given: Mapping[str, Any], catalog: Catalog) -> Overrides:
     notes: list[str] = []
     for key, value in given.items():
         row = known_row(key)
-        if value is None or key == CHECKPOINT_HASH:
+        # An empty checkpoint is a client's field that nobody filled in.
+        if value is None or key == CHECKPOINT_HASH or (key == CHECKPOINT and value == ""):
             continue
         if row is None or row.control.host or row.control.multiple:
             notes.append(f"override_settings: {key[:80]!r} is no option for a single request here and was left out.")
@@ -88,7 +89,7 @@ def setting_changes(given: Mapping[str, Any], settings: Settings, catalog: Catal
         row = known_row(key)
         if row is None:
             unknown.append(key)
-        elif value is not None and not _is_set(row, value, settings, catalog):
+        elif value is not None and not (key == CHECKPOINT and value == "") and not _is_set(row, value, settings, catalog):
             named = named_here(key, value, catalog)
             checked_options({key: named}, host=False)
             changes[key] = named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -77,7 +77,7 @@ def from_txt2img(body: Txt2ImgBody, sources: Sources) -> Translated:
         second = (width, height)
         width, height = body.firstphase_width or width, body.firstphase_height or height
     draft.fields |= {"width": whole_step(draft, "width", width), "height": whole_step(draft, "height", height)}
-    draft.fields["hires"] = _hires(body, second, draft) if body.enable_hr else None
+    draft.fields["hires"] = _hires(body, second, draft, styles) if body.enable_hr else None
     return finished(draft, styles)
 
 
@@ -85,7 +85,7 @@ def begun(body: GenerationBody, sources: Sources) -> tuple[Draft, tuple[Style, .
     """A draft with all that does not depend on the kind of request, and the styles that are used."""
     draft = Draft(sources)
     styles = tuple(_styles(body.styles or (), draft))
-    sampler, schedule = _sampler(body.sampler_name or body.sampler_index, body.scheduler, sources.catalog)
+    sampler, schedule = _first_sampler(body, draft)
     _put_options(body, draft, sampler)
     sides = (body.seed_resize_from_w, body.seed_resize_from_h)
     draft.fields |= {
@@ -135,6 +135,17 @@ def _styles(names: Iterable[str], draft: Draft) -> Iterable[Style]:
 def _prompt(body: GenerationBody, text: str, styles: Iterable[str]) -> str:
     prompt = with_styles(text, styles)
     return extract_network_tags(prompt)[0] if body.disable_extra_networks else prompt
+
+
+def _first_sampler(body: GenerationBody, draft: Draft) -> tuple[str, str]:
+    """Sampler and schedule of the first pass; a schedule that is not known here is Automatic, as it is to A1111, with a note."""
+    name = body.sampler_name or body.sampler_index
+    try:
+        return _sampler(name, body.scheduler, draft.sources.catalog)
+    except Refusal:
+        found = _sampler(name, None, draft.sources.catalog)
+        draft.notes.append(f"scheduler: {str(body.scheduler)[:80]!r} is none of the schedules here; {AUTOMATIC.capitalize()} was used.")
+        return found
 
 
 def _sampler(name: str, schedule: str | None, catalog: Catalog) -> tuple[str, str]:
@@ -198,7 +209,7 @@ def _checkpoint(text: str, catalog: Catalog) -> str:
     return found.name if found else catalog.checkpoint(text).name
 
 
-def _hires(body: Txt2ImgBody, second: tuple[int, int], draft: Draft) -> HiresPass:
+def _hires(body: Txt2ImgBody, second: tuple[int, int], draft: Draft, styles: Sequence[Style]) -> HiresPass:
     catalog = draft.sources.catalog
     return HiresPass(
         upscaler=catalog.hires_upscaler(body.hr_upscaler or LATENT_UPSCALERS[0]),
@@ -210,8 +221,8 @@ def _hires(body: Txt2ImgBody, second: tuple[int, int], draft: Draft) -> HiresPas
         checkpoint=_other(body.hr_checkpoint_name, lambda text: _checkpoint(text, catalog)),
         sampler=_other(body.hr_sampler_name, lambda text: _sampler(text, None, catalog)[0]),
         schedule=_hires_schedule(body, catalog),
-        prompt=body.hr_prompt,
-        negative_prompt=body.hr_negative_prompt,
+        prompt=body.hr_prompt and _prompt(body, body.hr_prompt, [style.prompt for style in styles]),
+        negative_prompt=body.hr_negative_prompt and _prompt(body, body.hr_negative_prompt, [style.negative_prompt for style in styles]),
     )
 
 

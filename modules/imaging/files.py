@@ -25,6 +25,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 
 MAX_PIXELS = 64_000_000
 
+_MOST_PIXELS = 400_000_000
+"""Our own grids are larger than what is decoded for strangers, and their texts are read all the same."""
+
 _PNG_LEVEL = 1
 """The quickest: a higher one takes twice as long for files a tenth smaller."""
 
@@ -84,8 +87,11 @@ def encode_animation(frames: Sequence[Image.Image], fmt: str, infotext: str | No
 
 
 def read_infotext(source: str | os.PathLike[str] | BinaryIO) -> str:
-    """The infotext inside a picture, empty if it has none. Raises `ImageUnreadable`."""
-    with _opened(source, MAX_PIXELS) as image:
+    """The infotext inside a picture, empty if it has none; of one that is too large to decode, what stands before the pixels.
+
+    Raises `ImageUnreadable`.
+    """
+    with _opened(source, _MOST_PIXELS) as image:
         return _infotext(image)
 
 
@@ -118,7 +124,7 @@ def _opened(source: str | os.PathLike[str] | BinaryIO, max_pixels: int) -> Gener
                 )
             yield image
     except Image.DecompressionBombError as error:
-        raise ImageUnreadable(f"{name} has too many pixels; at most {max_pixels // 1_000_000} megapixels are opened.") from error
+        raise ImageUnreadable(f"{name} has too many pixels to be opened.") from error
     except UnidentifiedImageError as error:
         raise ImageUnreadable(f"{name} is no picture of a known kind ({', '.join(FORMATS)}).") from error
     except FileNotFoundError as error:
@@ -128,7 +134,7 @@ def _opened(source: str | os.PathLike[str] | BinaryIO, max_pixels: int) -> Gener
 
 
 def _infotext(image: Image.Image) -> str:
-    if image.format == "PNG" and "parameters" not in image.info:
+    if image.format == "PNG" and "parameters" not in image.info and image.width * image.height <= MAX_PIXELS:
         # Some programs write their text behind the pixels.
         image.load()
     text = _own_text(image)

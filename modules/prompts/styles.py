@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 PLACE = "{prompt}"
 
@@ -33,6 +33,14 @@ def without_styles(prompt: str, negative: str, styles: Iterable[tuple[str, str, 
         prompt, negative = shorter[0], shorter[1]
         found.append(style)
         left.remove(style)
+
+
+def without_texts(prompt: str, styles: Sequence[str]) -> str | None:
+    """The prompt that `with_styles` makes `prompt` of, to the letter, with the texts of these styles; None where there is none."""
+    bare: str | None = prompt
+    for style in reversed(styles):
+        bare = None if bare is None else without_style(bare, style)
+    return bare if bare is not None and with_styles(bare, styles) == prompt else None
 
 
 def without_style(prompt: str, style: str) -> str | None:

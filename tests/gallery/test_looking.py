@@ -39,6 +39,7 @@ def test_thumbnails_also_of_files_that_are_damaged_or_gone(paths: Paths) -> None
         for side in (16, 256):
             with Image.open(gallery.thumbnail(image.id, side)) as small:
                 assert max(small.size) <= side
+            assert gallery.is_placeholder(gallery.thumbnail(image.id, side)) is (image.id != images[0].id)
     first = gallery.thumbnail(images[0].id, 16)
     assert first == gallery.thumbnail(images[0].id, 16)
     assert first.is_relative_to(paths.thumbnails)

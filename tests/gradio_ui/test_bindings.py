@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from modules.bootstrap import sampler_infos, schedule_infos
@@ -9,6 +11,7 @@ from modules.domain.catalog import Catalog, CheckpointInfo
 from modules.domain.errors import InvalidRequest
 from modules.gradio_ui.form import matching_guidance, matching_size, to_request
 from modules.gradio_ui.pasting.infotext import from_infotext, override_entries, parse_overrides
+from modules.gradio_ui.tabs.settings import to_options
 from modules.settings.schema import Page, Settings
 
 CATALOG = Catalog(
@@ -136,3 +139,11 @@ def test_a_new_checkpoint_brings_its_size_and_guidance_unless_the_user_chose_oth
     assert matching_guidance(4.5, CATALOG, "sub/sd15.safetensors") == 7
     assert matching_guidance(6, CATALOG, "starter.safetensors") == 6
     assert matching_guidance(7, CATALOG, "gone.safetensors") == 7
+
+
+def test_a_list_that_can_show_nothing_for_a_file_that_is_gone_changes_no_setting() -> None:
+    gone = replace(Settings(), models=replace(Settings().models, vae="gone.safetensors", checkpoint="gone.ckpt"))
+    shown = {"sd_vae": None, "sd_model_checkpoint": None, "jpeg_quality": 91}
+    assert to_options(shown, gone, CATALOG) == {"jpeg_quality": 91}
+    assert to_options({"sd_vae": "None"}, gone, CATALOG) == {"sd_vae": "None"}
+    assert to_options({"sd_vae": None}, Settings(), CATALOG) == {"sd_vae": None}  # refused with a sentence, not lost

@@ -91,6 +91,20 @@ def test_an_unknown_sampler_is_refused_with_those_that_there_are(shared: Front):
     assert set(problem) == {"error", "detail", "body", "errors"} and problem["error"] == "HTTPException"
 
 
+def test_a_schedule_that_is_unknown_here_is_automatic_with_a_note(shared: Front):
+    _, info, job = shared.draw(sampler_name="DPM++ 2M", scheduler="beta57")
+    assert (job.request.sampler, job.request.schedule) == ("dpmpp_2m", "automatic")
+    assert "scheduler: 'beta57' is none of the schedules here; Automatic was used." in info["notes"]
+
+
+def test_a_checkpoint_that_a_client_left_empty_is_the_one_in_use(own: Front):
+    own.post("options", {"sd_model_checkpoint": "other"})
+    own.post("options", {"sd_model_checkpoint": ""})
+    _, info, job = own.draw(override_settings={"sd_model_checkpoint": ""})
+    assert job.request.checkpoint == "sub/other.ckpt"
+    assert info["sd_model_name"] == "other"
+
+
 def test_seeds_and_variations(shared: Front):
     request = asked(
         shared, seed="123456789012", subseed=7.0, subseed_strength=0.25, seed_resize_from_w=64, seed_resize_from_h=96
@@ -131,6 +145,16 @@ def test_refiner_fields(shared: Front):
     assert asked(shared, refiner_checkpoint="None", refiner_switch_at=0.6).refiner is None
     problem = shared.post("txt2img", {"refiner_checkpoint": "nowhere"}, 422)
     assert "nowhere" in problem["detail"] and problem["error"] == "ModelNotFound"
+
+
+def test_styles_are_in_the_second_pass_too(shared: Front):
+    given = {"prompt": "a cat", "styles": ["Ink"], "enable_hr": True}
+    hires = asked(shared, **given, hr_prompt="a sharp cat").hires
+    assert hires is not None
+    assert (hires.prompt, hires.negative_prompt) == ("ink drawing of a sharp cat", "")
+    plain = asked(shared, **given).hires
+    assert plain is not None
+    assert plain.prompt == ""
 
 
 def test_styles_and_extra_networks(shared: Front):

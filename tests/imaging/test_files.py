@@ -93,6 +93,14 @@ def test_too_many_pixels_are_refused() -> None:
         read_infotext(io.BytesIO(bytes(huge)))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_the_text_of_a_picture_that_is_too_large_to_decode_is_read() -> None:
+    data = encode_image(Image.new("1", (10_240, 10_240)), "png", "a grid\nSteps: 1")
+    with pytest.raises(ImageUnreadable):
+        open_image(io.BytesIO(data))
+    assert read_infotext(io.BytesIO(data)) == "a grid\nSteps: 1"
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("fmt", ["png", "jpg", "webp", "avif"])
 def test_damage_never_gets_out_as_another_error(fmt: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modules.prompts.styles import with_styles, without_style, without_styles
+from modules.prompts.styles import with_styles, without_style, without_styles, without_texts
 
 MISC: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors" / "misc.json").read_text())
 
@@ -59,3 +59,12 @@ def test_styles_are_found_in_the_order_in_which_they_were_added() -> None:
     assert prompt == "photo of a cat, oil painting, sharp"
     assert without_styles(prompt, negative, styles) == ("a cat", "ugly", ["oil", "photo"])
     assert without_styles("a dog", "", styles) == ("a dog", "", [])
+
+
+@given(PARTS, st.lists(PARTS, max_size=3))
+def test_texts_are_taken_out_of_a_prompt_only_where_adding_them_gives_it_again(prompt: str, texts: list[str]) -> None:
+    for whole in (with_styles(prompt, texts), prompt):
+        bare = without_texts(whole, texts)
+        assert bare is None or with_styles(bare, texts) == whole
+    assert without_texts(with_styles("a cat", ["oil painting"]), ["oil painting"]) == "a cat"
+    assert without_texts("a cat", ["oil painting"]) is None

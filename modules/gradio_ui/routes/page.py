@@ -196,7 +196,10 @@ def _picture_routes(router: APIRouter, context: AppContext) -> None:
     def thumb(image_id: str, request: Request, side: int = 256) -> Response:
         row = own_image(image_id, request)
         path = context.gallery.thumbnail(row.id, 512 if side > 256 else 256)
-        return answer(path, path.name)
+        found = answer(path, path.name)
+        if context.gallery.is_placeholder(path):
+            found.headers["Cache-Control"] = "no-store"
+        return found
 
 
 def _text_routes(router: APIRouter, context: AppContext) -> None:

@@ -70,7 +70,7 @@ def _wire_apply(
     def save(data: dict[Any, Any]) -> list[Any]:
         before = context.settings.as_options()
         settings, catalog = context.settings.current, context.catalog.snapshot()
-        changes = {key: to_option(key, data[controls[key]], settings, catalog) for key in keys}
+        changes = to_options({key: data[controls[key]] for key in keys}, settings, catalog)
         context.settings.update(changes, expected_version=int(data[version]))
         after = context.settings.as_options()
         changed = [row_by_key(key).control.label for key in keys if before[key] != after[key]]
@@ -78,6 +78,12 @@ def _wire_apply(
         return [text, context.settings.version, *quick_updates(context, quick)]
 
     notices.on(apply.click, save, {*controls.values(), version}, [result, version, *quick.values()])
+
+
+def to_options(shown: Mapping[str, Any], settings: Settings, catalog: Catalog) -> dict[str, Any]:
+    """The values to store for what the controls show. A list shows nothing for a file that is gone: until another is chosen, it stays."""
+    told = {key: value for key, value in shown.items() if value not in (None, "") or not _shows_nothing(key, settings, catalog)}
+    return {key: to_option(key, value, settings, catalog) for key, value in told.items()}
 
 
 def to_option(key: str, value: Any, settings: Settings, catalog: Catalog) -> Any:
@@ -93,6 +99,12 @@ def to_option(key: str, value: Any, settings: Settings, catalog: Catalog) -> Any
     chosen = catalog.checkpoint(str(value))
     unchanged = not settings.models.checkpoint and chosen == catalog.checkpoint(None)
     return "" if unchanged else chosen.name
+
+
+def _shows_nothing(key: str, settings: Settings, catalog: Catalog) -> bool:
+    row = row_by_key(key)
+    value = getattr(getattr(settings, row.section), row.name)
+    return row.control.choices is not None and not row.control.multiple and displayed(row, value, catalog) is None
 
 
 def control_update(key: str, settings: Settings, catalog: Catalog, **more: Any) -> Any:
