@@ -23,6 +23,7 @@ from modules.http_api.selectable import chosen_script, script_values, tab_of
 from modules.http_api.translate import Sources, Translated, completed, from_txt2img
 from modules.http_api.translate_img2img import from_img2img
 from modules.http_api.waiting import Outcome, run_waiter, waiter
+from modules.imaging.masks import mask_of
 from modules.runs.run import Run
 from modules.scripts.script import Script
 from modules.settings.schema import Settings
@@ -56,7 +57,11 @@ def img2img_translation(api: Api) -> Translate[Img2ImgBody]:
     def keep(text: str) -> StoredInput:
         return api.context.inputs.put(received(text, api.context.settings.current))
 
-    return lambda body, sources: from_img2img(body, sources, keep)
+    def keep_grey(text: str) -> StoredInput:
+        inputs = api.context.inputs
+        return inputs.put_picture(mask_of(inputs.open(keep(text).id), rounded=False).convert("RGB"))
+
+    return lambda body, sources: from_img2img(body, sources, keep, keep_grey)
 
 
 def translated(api: Api, body: _Body, translate: Translate[_Body]) -> tuple[_Body, Translated]:

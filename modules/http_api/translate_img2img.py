@@ -17,15 +17,17 @@ Put = Callable[[str], StoredInput]
 _NOISE = "initial_noise_multiplier"
 
 
-def from_img2img(body: Img2ImgBody, sources: Sources, put: Put) -> Translated:
-    """What a completed img2img body asks for; its pictures are kept through `put`. Raises as `from_txt2img` does, and what `put` raises."""
+def from_img2img(body: Img2ImgBody, sources: Sources, put: Put, put_grey: Put) -> Translated:
+    """What a completed img2img body asks for; its pictures are kept through `put`, a mask whose opacity is not to be rounded through
+    `put_grey`, as the grey it stands for. Raises as `from_txt2img` does, and what these raise.
+    """
     first = _only_picture(body)
     draft, styles = begun(body, sources)
     draft.fields |= {
         "width": whole_step(draft, "width", body.width),
         "height": whole_step(draft, "height", body.height),
         "init": Img2Img(image=put(first).id, denoising_strength=body.denoising_strength, resize_mode=RESIZE_MODES[body.resize_mode]),
-        "inpaint": _inpaint(body, put) if body.mask else None,
+        "inpaint": _inpaint(body, put if body.mask_round else put_grey) if body.mask else None,
     }
     _put_noise(body, draft)
     return finished(draft, styles)

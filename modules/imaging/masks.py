@@ -20,10 +20,14 @@ _ONE = 256
 
 
 def mask_of(picture: Image.Image, *, rounded: bool) -> Image.Image:
-    """The mask that a picture shows: its opacity where it has any transparency, else its brightness. `rounded`: all or nothing."""
-    has_alpha = picture.mode == "RGBA" and picture.getchannel("A").getextrema() != (255, 255)
-    mask = picture.getchannel("A") if has_alpha else picture.convert("L")
-    return mask.point([255 if value > 128 else 0 for value in range(256)]) if rounded else mask
+    """The mask that a picture shows: its opacity where it has any transparency, else its brightness, whose grey is a soft edge.
+
+    `rounded`: opacity counts as all or nothing.
+    """
+    if picture.mode != "RGBA" or picture.getchannel("A").getextrema() == (255, 255):
+        return picture.convert("L")
+    alpha = picture.getchannel("A")
+    return alpha.point([255 if value > 128 else 0 for value in range(256)]) if rounded else alpha
 
 
 def transparency(picture: Image.Image, *, rounded: bool) -> Image.Image:

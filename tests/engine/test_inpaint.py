@@ -89,6 +89,19 @@ def test_what_is_not_masked_stays_bit_by_bit(studio: Studio, content: str, only_
     assert changed[mask_of_array() > 0].mean() > 0.95
 
 
+def test_grey_in_a_mask_is_a_soft_edge(studio: Studio) -> None:
+    mask = mask_of()
+    mask.paste(60, (24, 8, 28, 22))
+    (made,) = studio.draw(**ask(studio, mask=mask))
+    grey, outside = np.asarray(mask) == 60, np.asarray(mask) == 0
+    assert (made != scene()).any(axis=2)[grey].mean() > 0.9
+    assert np.array_equal(made[outside], scene()[outside])
+    mask.paste(255, (24, 8, 28, 22))
+    (whole,) = studio.draw(**ask(studio, mask=mask))
+    source = scene().astype(int)
+    assert np.abs(made - source)[grey].mean() < 0.7 * np.abs(whole - source)[grey].mean()
+
+
 def mask_of_array() -> npt.NDArray[np.uint8]:
     return np.asarray(mask_of())
 
@@ -241,7 +254,7 @@ def test_only_masked_draws_a_small_part_of_a_large_picture(studio: Studio) -> No
 def test_a_mask_of_another_size_is_fitted_to_the_picture(studio: Studio) -> None:
     double = mask_of(tuple(2 * side for side in BOX), (64, 64)).resize((64, 64), Image.Resampling.NEAREST)
     made = studio.draw(**ask(studio, mask=double))[0]
-    far = np.asarray(mask_of((BOX[0] - 2, BOX[1] - 2, BOX[2] + 2, BOX[3] + 2))) == 0
+    far = np.asarray(mask_of((BOX[0] - 4, BOX[1] - 4, BOX[2] + 4, BOX[3] + 4))) == 0  # beyond the reach of the resampling
     assert np.array_equal(made[far], scene()[far])
     assert not np.array_equal(made, scene())
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from modules.domain.img2img import RESIZE_MODES, Img2Img, Inpaint, SoftInpainting
 from modules.domain.jobs import Job
@@ -56,6 +58,20 @@ def test_mask_fields(shared: Front):
 def test_pictures_come_back_where_they_are_asked_for(shared: Front):
     answer, _ = drawn(shared, include_init_images=True)
     assert answer["parameters"]["init_images"] == [picture()]
+
+
+def test_a_mask_s_opacity_is_rounded_or_not(shared: Front):
+    glass = Image.new("RGBA", (64, 64), (255, 255, 255, 100))
+    file = io.BytesIO()
+    glass.save(file, "PNG")
+    mask = base64.b64encode(file.getvalue()).decode()
+    found = {}
+    for rounded in (True, False):
+        inpaint = drawn(shared, mask=mask, mask_round=rounded)[1].request.inpaint
+        assert inpaint is not None and inpaint.mask is not None
+        found[rounded] = shared.context.inputs.open(inpaint.mask)
+    assert found[True].mode == "RGBA" and found[True].getpixel((3, 3)) == (255, 255, 255, 100)  # the engine rounds it
+    assert found[False].getpixel((3, 3)) == (100, 100, 100)
 
 
 def test_an_infotext_fills_the_mask_fields_too(shared: Front):

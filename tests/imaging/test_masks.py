@@ -104,8 +104,9 @@ def test_a_mask_of_nothing_has_no_region() -> None:
 
 def test_a_mask_is_read_from_opacity_or_from_brightness() -> None:
     bright = Image.fromarray(np.array([[0, 128, 129, 255]], np.uint8))
-    assert values(mask_of(bright, rounded=True)) == [0, 0, 255, 255]
-    assert values(mask_of(bright, rounded=False)) == [0, 128, 129, 255]
+    for rounded in (True, False):
+        assert values(mask_of(bright, rounded=rounded)) == [0, 128, 129, 255]
+        assert values(mask_of(bright.convert("RGB"), rounded=rounded)) == [0, 128, 129, 255]
     strokes = Image.new("RGBA", (3, 1))
     strokes.putpixel((1, 0), (0, 0, 0, 255))
     strokes.putpixel((2, 0), (255, 255, 255, 90))
