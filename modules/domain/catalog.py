@@ -241,13 +241,14 @@ class Catalog:
         on its own anyway is "automatic".
         """
         named = self.schedule(schedule) if schedule else None
-        sampler, ending = self._split(text)
+        sampler, ending = self.split_sampler(text)
         chosen = named if named is not None and named.id != AUTOMATIC else ending
         if chosen is None or (chosen.id == sampler.automatic_schedule and chosen.id != "uniform"):
             chosen = self.schedule(AUTOMATIC)
         return sampler, chosen
 
-    def _split(self, text: str) -> tuple[SamplerInfo, ScheduleInfo | None]:
+    def split_sampler(self, text: str) -> tuple[SamplerInfo, ScheduleInfo | None]:
+        """The sampler, and the schedule that its name ends in, as names from before A1111 1.9 may. Raises `InvalidRequest`."""
         wanted = text.strip().casefold()
         if not any(wanted in _names(row) for row in self.samplers):
             for schedule in self.schedules:

@@ -146,9 +146,11 @@ def _extra(plan: ImagePlan, position: int) -> Iterator[Field]:
 def _hires(plan: ImagePlan, hires: HiresPlan, position: int) -> Iterator[Field]:
     """The second pass: what is as in the first is left out."""
     second = hires.second
+    other_sampler = second.sampler != plan.sampler
     yield "Hires checkpoint", second.model.checkpoint.title if second.model.checkpoint != plan.model.checkpoint else None
-    yield "Hires sampler", second.sampler_label if second.sampler != plan.sampler else None
-    yield "Hires schedule type", second.schedule_label if second.schedule != plan.schedule else None
+    yield "Hires sampler", second.sampler_label if other_sampler else None
+    # with another sampler always: what "Automatic" is for the first one it need not be for this one
+    yield "Hires schedule type", second.schedule_label if other_sampler or second.schedule != plan.schedule else None
     yield "Hires prompt", second.prompts[position] if second.prompts != plan.prompts else None
     yield "Hires negative prompt", second.negatives[position] if second.negatives != plan.negatives else None
     yield "Hires upscale", number(hires.scale)

@@ -19,6 +19,7 @@ from modules.prompts.schedule import prompt_schedule, split_and
 from modules.prompts.tokenizer import clip_tokenizer
 
 LORA_KINDS = ("lora", "lyco")
+_ARGUMENTS = ("te", "unet", "dyn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def prompt_networks(
             notes.append(found)
         else:
             loras.append(found)
+            notes += _strange_arguments(tag)
     if negative_tags:
         written = ", ".join(dict.fromkeys(_written(tag) for tag in negative_tags))
         notes.append(f"{written} in the negative prompt had no effect: networks are added by the prompt.")
@@ -74,10 +76,9 @@ def _lookup(tag: NetworkTag, catalog: Catalog) -> NetworkRef | str:
 def _reference(tag: NetworkTag, catalog: Catalog) -> NetworkRef:
     named = dict(tag.named)
     name = tag.values[0].strip() if tag.values else ""
-    unknown = [name for name in named if name not in ("te", "unet", "dyn")]
-    if unknown or not name or len(tag.values) > 4:
+    if not name or len(tag.values) > 4:
         raise InvalidRequest(f"{_written(tag)} had no effect: write it as <lora:name:1>, with te=, unet= and dyn= where you need them.")
-    places = dict(zip(("te", "unet", "dyn"), tag.values[1:], strict=False)) | named
+    places = dict(zip(_ARGUMENTS, tag.values[1:], strict=False)) | named
     te = _number(tag, places.get("te", "1"))
     dim = _number(tag, places["dyn"]) if "dyn" in places else None
     if dim is not None and (dim < 1 or dim != int(dim)):
@@ -89,6 +90,13 @@ def _reference(tag: NetworkTag, catalog: Catalog) -> NetworkRef:
         dim=None if dim is None else int(dim),
         mention=name,
     )
+
+
+def _strange_arguments(tag: NetworkTag) -> Iterator[str]:
+    """Sentences about arguments of extensions (lbw=, step=), without which the LoRA is added."""
+    strange = ", ".join(dict.fromkeys(f"{name}=" for name, _ in tag.named if name not in _ARGUMENTS))
+    if strange:
+        yield f"{_written(tag)}: {strange} had no effect. A LoRA is written <lora:name:1>, with te=, unet= and dyn= where you need them."
 
 
 def _number(tag: NetworkTag, text: str) -> float:

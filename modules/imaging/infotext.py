@@ -10,16 +10,26 @@ Reading is one pass over the text, so pasted megabytes can't hang the program.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 _NEGATIVE = "Negative prompt:"
 _KEY = re.compile(r"([\w \-/]+)(:\s*)?")
 _SIZE = re.compile(r"(\d+)x(\d+)")
+_SIDE_DIGITS = 9
 _BRACKET = re.compile(r"(?<!\\)[(\[]")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _MIN_FIELDS = 3
 """A last line with fewer fields than this is part of the prompt."""
+
+_SURE = re.compile(
+    r"Sampler|Schedule type|CFG scale|Model hash|VAE hash|Denoising strength|Clip skip|ENSD|RNG|Init image hash"
+    r"|Variation seed(?: strength)?|Seed resize from|First pass size|Hires (?:upscaler?|resize|steps)|Lora hashes|TI hashes|Postprocess .+"
+)
+_COUNTED = ("Steps", "Seed")
+"""A line of fields has one that A1111 writes: of `_SURE`, or of these with a number. Prompts have colons too ("(red:1.2)", "mood: dark"),
+and other keys, such as Size or Model, are words that a prompt may begin a phrase with."""
 
 DEFAULTS = (
     ("Clip skip", "1"),
@@ -73,12 +83,12 @@ def unquote(value: str) -> str:
 def parse_infotext(text: str, *, defaults: bool = True) -> dict[str, str]:
     """The fields by name, with "Prompt" and "Negative prompt"; a value like 512x768 becomes two, "Size-1" and "Size-2".
 
-    Any text is an infotext: where the last line holds no fields, all of it is the prompt. `defaults` adds what absent keys mean and turns
-    the fields of old versions into today's.
+    Any text is an infotext: where the last line holds no fields that A1111 writes, all of it is the prompt. `defaults` adds what absent
+    keys mean and turns the fields of old versions into today's.
     """
     lines = text.strip().split("\n")
     pairs = list(_fields(lines[-1]))
-    if len(pairs) >= _MIN_FIELDS:
+    if len(pairs) >= _MIN_FIELDS and any(_is_sure(key, value) for key, value in pairs):
         lines.pop()
     else:
         pairs = []
@@ -93,6 +103,10 @@ def parse_infotext(text: str, *, defaults: bool = True) -> dict[str, str]:
             found[key] = value
     found["Prompt"], found["Negative prompt"] = prompt, negative
     return _with_defaults(found) if defaults else found
+
+
+def _is_sure(key: str, value: str) -> bool:
+    return _SURE.fullmatch(key) is not None or (key in _COUNTED and value.strip().removeprefix("-").isdecimal())
 
 
 def _prompts(lines: list[str]) -> tuple[str, str]:
@@ -133,13 +147,30 @@ def _with_defaults(found: dict[str, str]) -> dict[str, str]:
     hypernet = found.pop("Hypernet", None)
     if hypernet is not None:
         found["Prompt"] += f"<hypernet:{hypernet}:{found.pop('Hypernet strength', '1.0')}>"
-    first_pass = found.get("First pass size-1"), found.get("First pass size-2")
-    if first_pass[0] is not None and first_pass[1] is not None and first_pass != ("0", "0"):
+    first_pass = _first_pass(found)
+    if first_pass is not None:
         # Before 1.0 the size was the second pass's and the first pass had its own.
         found["Hires resize-1"], found["Hires resize-2"] = found.get("Size-1", "0"), found.get("Size-2", "0")
-        found["Size-1"], found["Size-2"] = first_pass[0], first_pass[1]
+        found["Size-1"], found["Size-2"] = first_pass
     for key, value in DEFAULTS:
         found.setdefault(key, value)
     if _BRACKET.search(found["Prompt"]) or _BRACKET.search(found["Negative prompt"]):
         found.setdefault("Emphasis", "Original")
     return found
+
+
+def _first_pass(found: Mapping[str, str]) -> tuple[str, str] | None:
+    """The size of the first pass where the text gives it apart; 0x0 stands for one of 512x512 pixels in the picture's shape."""
+    if "First pass size-1" not in found or "First pass size-2" not in found:
+        return None
+    given = found["First pass size-1"], found["First pass size-2"]
+    if all(side.strip("0") for side in given):
+        return given
+    sides = [found.get("Size-1", "0"), found.get("Size-2", "0")]
+    if not all(side.strip("0") and len(side) <= _SIDE_DIGITS for side in sides):
+        return None
+    width, height = map(int, sides)
+    scale = math.sqrt(512 * 512 / (width * height))
+    # in this order, as A1111 rounds it
+    first, second = (math.ceil(scale * side / 64) * 64 for side in (width, height))
+    return str(first), str(second)

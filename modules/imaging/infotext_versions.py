@@ -20,9 +20,28 @@ class _Rule:
     before: Version
     key: str
     applies: Callable[[Mapping[str, str]], bool]
+    value: str = "True"
+
+
+_PLAIN_SAMPLERS = frozenset(
+    ("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE", "DPM++ 2S a", "DPM2", "DPM2 a"),
+)
+"""Without the schedule's name behind them these drew with the model's plain schedule before A1111 1.9, and with one of their own since."""
+
+
+def had_no_schedule(found: Mapping[str, str]) -> bool:
+    """Whether an infotext gives one of the samplers that drew with another schedule before 1.9, and no schedule."""
+    return found.get("Sampler") in _PLAIN_SAMPLERS and found.get("Schedule type", "Automatic") == "Automatic"
+
+
+def _second_had_no_schedule(found: Mapping[str, str]) -> bool:
+    given = (found.get("Schedule type", "Automatic"), found.get("Hires schedule type", "Use same scheduler"))
+    return found.get("Hires sampler") in _PLAIN_SAMPLERS and given == ("Automatic", "Use same scheduler")
 
 
 _RULES = (
+    _Rule((1, 9, 0, -1), "Schedule type", had_no_schedule, "Uniform"),
+    _Rule((1, 9, 0, -1), "Hires schedule type", _second_had_no_schedule, "Uniform"),
     _Rule((1, 6, 0, 0), "Old prompt editing timelines", lambda found: "[" in found.get("Prompt", "")),
     _Rule((1, 6, 0, 0), "Pad conds v0", lambda found: found.get("Sampler") in ("DDIM", "PLMS")),
     _Rule((1, 7, 0, 225), "Downcast alphas_cumprod", lambda found: True),
@@ -44,4 +63,4 @@ def implied_fields(found: Mapping[str, str]) -> dict[str, str]:
     version = version_of(found.get("Version", ""))
     if version is None:
         return {}
-    return {rule.key: "True" for rule in _RULES if version < rule.before and rule.applies(found)}
+    return {rule.key: rule.value for rule in _RULES if version < rule.before and rule.applies(found)}

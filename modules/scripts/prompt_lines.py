@@ -141,9 +141,9 @@ def _applied(
             own, line = str(getattr(request, name)), str(values[name])
             changes[name] = (" ".join((line, own)) if at_start else " ".join((own, line))) if own and line else line or own
     if "sampler_name" in values:
-        sampler, schedule = catalog.sampler_and_schedule(values["sampler_name"])
+        sampler, schedule = catalog.split_sampler(values["sampler_name"])
         changes["sampler"] = sampler.id
-        if schedule.id != "automatic":
+        if schedule is not None:
             changes["schedule"] = schedule.id
     if "sampler_index" in values:
         if not 0 <= values["sampler_index"] < len(catalog.samplers):

@@ -24,7 +24,7 @@ _NOT_SAVED: tuple[tuple[str, bool], ...] = (("samples_save", False), ("grid_save
 
 
 def run(request: GenerationRequest, values: Mapping[str, Any], environment: Environment) -> Steps:
-    """First the upscaler's job, then one job a tile, for each of the batches. Raises `InvalidRequest`."""
+    """First the upscaler's job, then one job a tile, for as many pictures as there are batches. Raises `InvalidRequest`."""
     start = _start(request, values)
     upscaler = _upscaler(values["upscaler_index"], environment)
     said = (
@@ -45,9 +45,13 @@ def run(request: GenerationRequest, values: Mapping[str, Any], environment: Envi
             return Outcome()
         picture = _flat(environment.open(enlarged.picture))
     boxes = tile_boxes(picture.size, (request.width, request.height), int(values["overlap"]))
-    _check_size(picture.size, len(boxes) * request.image_count)
-    tiles = [(environment.keep(picture.crop(box)), box) for box in boxes]
-    results = yield tuple(_tile(base, start, image, box, batch) for batch in range(request.image_count) for image, box in tiles)
+    _check_size(picture.size, len(boxes) * request.batch_count)
+    tiles = [
+        _tile(_seeded(base, index, request.batch_size), start, environment.keep(picture.crop(box)), box) for index, box in enumerate(boxes)
+    ]
+    results = yield tuple(
+        replace(tile, seed=replace(tile.seed, value=tile.seed.value + number)) for number in range(request.batch_count) for tile in tiles
+    )
     return _outcome(results, boxes, picture.size, dict(said), environment)
 
 
@@ -71,14 +75,22 @@ def _upscaler(given: str, environment: Environment) -> str:
 
 def _check_size(size: tuple[int, int], tiles: int) -> None:
     check(max(size) <= MAX_SIDE, f"{NAME} would make a picture of {size[0]}x{size[1]}; {MAX_SIDE} a side are the most.")
-    check(tiles <= MAX_TILES, f"{NAME} would draw {tiles} tiles; {MAX_TILES} are the most. Use larger tiles, or fewer batches.")
+    check(tiles <= MAX_TILES, f"{NAME} would draw {tiles} tiles; {MAX_TILES} are the most. Use larger tiles, or a lower batch count.")
 
 
-def _tile(base: GenerationRequest, start: Img2Img, image: str, box: Box, batch: int) -> GenerationRequest:
+def _seeded(base: GenerationRequest, tile: int, batch_size: int) -> GenerationRequest:
+    """With the seed that A1111 gives the tile: each batch of tiles begins one higher, and counts up as any batch does."""
+    batch, place = divmod(tile, batch_size)
+    own = base.seed
+    if own.variation_strength > 0:
+        return replace(base, seed=replace(own, value=own.value + batch, variation=own.variation + place))
+    return replace(base, seed=replace(own, value=own.value + batch + place))
+
+
+def _tile(base: GenerationRequest, start: Img2Img, image: str, box: Box) -> GenerationRequest:
     wide, high = box[2] - box[0], box[3] - box[1]
-    seed = replace(base.seed, value=base.seed.value + batch)
     init = replace(start, image=image, resize_mode="just_resize")
-    return replace(base, init=init, seed=seed, width=_whole(wide), height=_whole(high))
+    return replace(base, init=init, width=_whole(wide), height=_whole(high))
 
 
 def _whole(side: int) -> int:
@@ -113,7 +125,8 @@ SCRIPT = Script(
     name=NAME,
     run=run,
     txt2img=False,
-    info="Enlarges the picture by the factor, then draws it anew in tiles of the width and height above. Use a low denoising strength.",
+    info="Enlarges the picture by the factor, then draws it anew in tiles of the width and height above. Use a low denoising strength. "
+    "Batch count is how many pictures; batch size only shifts the tiles' seeds, as in A1111.",
     controls=(
         Control(kind="unused", name="info", label="", default=""),
         Control(kind="slider", name="overlap", label="Tile overlap", default=64, low=0, high=256, step=16),

@@ -134,10 +134,10 @@ def test_the_infotext_names_what_was_added(studio: Studio) -> None:
 
 
 def test_unknown_networks_are_listed_and_the_picture_is_drawn(studio: Studio, plain: Picture) -> None:
-    prompt = "a red house <lora:inc:1><hypernet:h:1><foo:x:1><lora:ink:strong><lora:ink:1:nan><lora:ink:speed=2><lora:ink:dyn=0>"
+    prompt = "a red house <lora:inc:1><hypernet:h:1><foo:x:1><lora:ink:strong><lora:ink:1:nan><lora:ink:dyn=0>"
     events = studio.run(prompt=prompt, negative_prompt="fog<lora:ink:1>")
     told = notes(events)
-    assert len(told) == 8
+    assert len(told) == 7
     for note, words in zip(
         told,
         (
@@ -146,7 +146,6 @@ def test_unknown_networks_are_listed_and_the_picture_is_drawn(studio: Studio, pl
             ("<foo:x:1>", "no kind of network"),
             ("'strong' is not a number",),
             ("'nan' is not a number",),
-            ("<lora:ink:speed=2>", "te=, unet= and dyn="),
             ("dyn must be a whole number",),
             ("<lora:ink:1> in the negative prompt",),
         ),
@@ -154,6 +153,14 @@ def test_unknown_networks_are_listed_and_the_picture_is_drawn(studio: Studio, pl
     ):
         assert all(word in note for word in words), note
     assert np.array_equal(pixels(images(events)[0]), plain)
+
+
+def test_arguments_of_extensions_are_told_and_the_lora_is_added() -> None:
+    row = info("ink.safetensors")
+    found = prompt_networks("<lora:ink:0.8:lbw=MIDD:step=3-9:unet=1>", "", Catalog(loras=(row,)), 1)
+    assert found.loras == (NetworkRef(info=row, te=0.8, unet=1.0, mention="ink"),)
+    (note,) = found.notes
+    assert "<lora:ink:0.8:lbw=MIDD:step=3-9:unet=1>: lbw=, step= had no effect" in note and "te=, unet= and dyn=" in note
 
 
 def info(name: str, alias: str = "") -> LoraInfo:

@@ -140,6 +140,14 @@ def test_automatic_is_each_passes_own_schedule() -> None:
     assert plan.hires.second.schedule == "exponential"
 
 
+@pytest.mark.parametrize(("schedule", "second"), [("karras", "Karras"), ("automatic", "Automatic")])
+def test_another_sampler_of_the_second_pass_says_its_schedule(schedule: str, second: str) -> None:
+    hires = HiresPass(scale=2.0, upscaler="Latent", sampler="euler")
+    said = line(plans(sampler="dpmpp_2m", schedule=schedule, hires=hires)[0])
+    assert "Schedule type: Karras" in said and f"Hires sampler: Euler, Hires schedule type: {second}, " in said
+    assert "Hires schedule" not in line(plans(sampler="dpmpp_2m", schedule=schedule, hires=replace(hires, sampler=None))[0])
+
+
 def test_the_vae_that_was_asked_for_is_every_models() -> None:
     hires = HiresPass(scale=2.0, upscaler="Latent", checkpoint="other.safetensors")
     refiner = Refiner(checkpoint="other.safetensors", switch_at=0.5)

@@ -122,6 +122,12 @@ def test_a_batch_takes_masks_by_name_and_leaves_out_what_has_none(context: AppCo
     assert [request.inpaint for request in plain.values] == [None, None, None]
 
 
+def test_a_batch_without_masks_grows_too(context: AppContext, tmp_path: Path) -> None:
+    files = BatchFiles((saved(gradient(64), tmp_path, "one.png"),), {})
+    (wider,) = batch_requests(context, {**FORM, "outpaint_enabled": True, "outpaint_left": 64}, _make, files, "").values
+    assert wider.inpaint and wider.inpaint.outpaint == Outpaint(left=64) and wider.inpaint.mask is None
+
+
 def test_a_batch_that_was_broken_off_goes_on_where_it_was(context: AppContext, tmp_path: Path) -> None:
     files = BatchFiles(tuple(saved(gradient(64 + i), tmp_path, f"{i}.png") for i in range(3)), {})
     first = batch_requests(context, FORM, _make, files, "").values

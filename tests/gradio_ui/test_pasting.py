@@ -134,6 +134,93 @@ def test_face_restoration_is_taken_over_where_its_weights_are() -> None:
     assert {field.key for field in pasted.report.overrides} >= {"Face restoration", "CodeFormer weight"} and not pasted.report.ignored
 
 
+OLD = f"a cat\n{BASE}"
+
+
+def test_a_prompt_with_colons_is_pasted_whole() -> None:
+    text = "(masterpiece:1.2), (best quality:1.3), (red hair:1.1)"
+    pasted = from_infotext(text, CATALOG, Settings())
+    assert pasted.values == {"prompt": text, "neg_prompt": ""} and not pasted.report.has_parameters
+
+
+@pytest.mark.parametrize(
+    ("written", "second", "expected"),
+    [
+        ("DPM++ 2M, Schedule type: Karras", "Euler", ("Euler", "Karras")),
+        ("DPM++ 2M, Schedule type: Karras", "Euler, Hires schedule type: Automatic", ("Euler", "Automatic")),
+        ("DPM++ 2M Karras", "Euler", ("Euler", "Automatic")),
+        ("Euler", "DPM++ SDE Karras", ("DPM++ SDE", "Karras")),
+        ("Euler, Version: v1.6.0", "DPM++ 2M", ("DPM++ 2M", "Uniform")),
+        ("DPM++ 2M, Version: v1.6.0", "Euler", ("Euler", "Automatic")),
+    ],
+)
+def test_a_second_pass_with_its_own_sampler_has_the_schedule_that_it_had(written: str, second: str, expected: tuple[str, str]) -> None:
+    text = OLD.replace("Euler a", written) + f", Denoising strength: 0.5, Hires upscale: 2, Hires sampler: {second}"
+    values = from_infotext(text, CATALOG, Settings()).values
+    assert (values["hr_sampler"], values["hr_scheduler"]) == expected
+
+
+@pytest.mark.parametrize("more", [", First pass size: 32x48", ", Hires resize: 64x96"])
+def test_a_size_alone_makes_a_second_pass(more: str) -> None:
+    pasted = paste(f", Denoising strength: 0.7{more}")
+    values = pasted.values
+    assert values["hr"] and (values["hr_resize_x"], values["hr_resize_y"]) == (64, 96) and values["hr_upscaler"] == "Latent"
+    assert pasted.report.verdict == "Will give the same picture."
+    if "First" in more:
+        assert (values["width"], values["height"]) == (32, 48)
+    assert not paste(", Denoising strength: 0.7, Hires resize: 0x0").values["hr"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "version", "schedule", "doubtful"),
+    [
+        ("DPM++ 2M", "v1.8.0", "Uniform", False),
+        ("DPM2 a", "v1.8.0-100-gab12", "Uniform", False),
+        ("DPM++ 2M Karras", "v1.8.0", "Automatic", False),
+        ("Restart", "v1.8.0", "Automatic", False),
+        ("DPM++ 2M, Schedule type: Karras", "v1.8.0-200-gab12", "Automatic", False),
+        ("DPM++ 2M", "v1.9.0-RC", "Automatic", False),
+        ("DPM++ 2M", "", "Automatic", True),
+        ("DPM++ 2M, Schedule type: Karras", "", "Automatic", False),
+        ("Euler", "", "Automatic", False),
+    ],
+)
+def test_before_schedule_types_a_plain_name_was_the_plain_schedule(sampler: str, version: str, schedule: str, doubtful: bool) -> None:
+    text = OLD.replace("Euler a", sampler) + (f", Version: {version}" if version else "")
+    pasted = from_infotext(text, CATALOG, Settings())
+    assert pasted.values["scheduler"] == schedule
+    assert any("before 1.9" in doubt for doubt in pasted.report.doubts) == doubtful
+    assert [field.became for field in pasted.report.applied if field.key == "Schedule type"] in ([], [""], [f"as version {version} did"])
+
+
+def test_the_seeds_extra_opens_with_all_of_its_values() -> None:
+    names = ("subseed_show", "subseed", "subseed_strength", "seed_resize_from_w", "seed_resize_from_h")
+
+    def extra(more: str) -> list[Any]:
+        return [paste(more).values.get(name) for name in names]
+
+    assert extra(", Variation seed: 3, Variation seed strength: 0.5") == [True, 3, 0.5, 0, 0]
+    assert extra(", Seed resize from: 64x32") == [True, -1, 0.0, 64, 32]
+    assert extra("") == [False, None, None, None, None]
+
+
+def test_a_schedule_is_taken_over_beside_an_unknown_sampler() -> None:
+    assert from_infotext(OLD.replace("Euler a", "Sharp, Schedule type: Beta"), CATALOG, Settings()).values["scheduler"] == "Beta"
+    assert "scheduler" not in from_infotext(OLD.replace("Euler a", "Sharp"), CATALOG, Settings()).values
+
+
+def test_arguments_of_extensions_make_a_difference() -> None:
+    report = paste(f', Lora hashes: "gold: {"34" * 6}"', "<lora:gold:0.8:lbw=MIDD:te=1>").report
+    assert report.verdict == "Will differ because lbw= in a LoRA's tag has no effect here."
+
+
+@pytest.mark.parametrize("more", ["Dynamic prompts, Template: a {cat|dog}", "Prompts from file or textbox", "Filmstrip, Film frames: 3"])
+def test_a_script_whose_values_the_text_does_not_hold_is_not_chosen(more: str) -> None:
+    pasted = paste(f", Script: {more}")
+    assert pasted.values["script_list"] == "None"
+    assert all("does not hold" in field.became for field in pasted.report.ignored) and pasted.report.ignored
+
+
 def test_every_field_of_the_text_is_in_the_report() -> None:
     text = ", Frobnication: 3, Hires steps: 4, ENSD: 2x3, Mask blur: 4, Schedule type: Swirl, Tiling: True"
     report = paste(text).report

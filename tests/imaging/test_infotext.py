@@ -51,6 +51,39 @@ def test_emphasis_is_told_from_escaped_brackets() -> None:
     assert "Emphasis" not in parse_infotext(r"a \(b\)")
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "(masterpiece:1.2), (best quality:1.3), (red hair:1.1)",
+        "a castle\nmood: dark, light: soft, camera: 35mm",
+        "a house\nSteps: of stone, Size: large, Model: a dancer",
+    ],
+)
+def test_a_prompt_with_colons_is_a_prompt(prompt: str) -> None:
+    assert parse_infotext(prompt, defaults=False) == {"Prompt": prompt, "Negative prompt": ""}
+    parted = parse_infotext(f"{prompt}\nNegative prompt: (fog:1.1), (rain:1.2), (snow:1.3)", defaults=False)
+    assert parted == {"Prompt": prompt, "Negative prompt": "(fog:1.1), (rain:1.2), (snow:1.3)"}
+    assert parse_infotext(f"{prompt}\nSteps: 20, Seed: 1, Size: 64x64")["Prompt"] == prompt
+
+
+@pytest.mark.parametrize(
+    ("first", "size", "expected"),
+    [
+        ("512x384", "1024x768", ("512", "384")),
+        ("0x0", "1024x768", ("640", "448")),
+        ("0x0", "768x768", ("512", "512")),
+        ("0x0", "512x1024", ("384", "768")),
+        ("0x0", "0x768", None),
+        ("0x0", f"{'9' * 5000}x1", None),
+    ],
+)
+def test_the_first_pass_of_old_pictures(first: str, size: str, expected: tuple[str, str] | None) -> None:
+    found = parse_infotext(f"a\nSteps: 1, Sampler: Euler, Size: {size}, Denoising strength: 0.7, First pass size: {first}")
+    written = tuple(size.split("x"))
+    assert (found["Size-1"], found["Size-2"]) == (expected or written)
+    assert (found["Hires resize-1"], found["Hires resize-2"]) == (written if expected else ("0", "0"))
+
+
 KEYS = st.text(string.ascii_letters + string.digits + " -/", min_size=2, max_size=20).filter(
     lambda key: key == key.strip(" -/") and key[0].isalnum()
 )
@@ -63,6 +96,8 @@ def test_fields_survive_the_round_trip(fields: list[tuple[str, str]]) -> None:
     fields = [(key, value) for key, value in fields if key != value and not re.fullmatch(r"\d+x\d+", value)]
     if len(fields) < 3:
         return
+    # no line of fields is without one that A1111 writes
+    fields = [("Sampler", "Euler"), *(pair for pair in fields if pair[0] != "Sampler")]
     found = parse_infotext(format_infotext("a prompt", "", fields), defaults=False)
     assert found == {**dict(fields), "Prompt": "a prompt", "Negative prompt": ""}
 

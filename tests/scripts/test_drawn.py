@@ -17,7 +17,7 @@ from modules.domain.catalog import Catalog
 from modules.domain.errors import InvalidRequest
 from modules.domain.img2img import Img2Img, Inpaint
 from modules.domain.jobs import Job
-from modules.domain.requests import GenerationRequest, HiresPass
+from modules.domain.requests import GenerationRequest, HiresPass, Seed
 from modules.gallery.gallery import Gallery
 from modules.gallery.inputs import InputStore
 from modules.imaging.colors import colour_matched
@@ -139,7 +139,8 @@ def test_sd_upscale_puts_its_tiles_together(shop: Workshop) -> None:
     assert shop.picture(enlarged).size == (96, 80)
     boxes = tile_boxes((96, 80), (64, 64), 16)
     assert len(tiles) == len(boxes) == 4
-    assert len({job.request.seed.value for job in tiles if isinstance(job.request, GenerationRequest)}) == 1
+    seeds = [job.request.seed.value for job in tiles if isinstance(job.request, GenerationRequest)]
+    assert [seed - seeds[0] for seed in seeds] == [0, 1, 2, 3]
     (result,) = shop.runs.images(run)
     assert (result.width, result.height, result.kind) == (96, 80, "image")
     file = shop.gallery.path(result.id)
@@ -155,6 +156,23 @@ def test_sd_upscale_puts_its_tiles_together(shop: Workshop) -> None:
     mixed = whole[:16, left:64].astype(int)
     assert (mixed >= low - 1).all()
     assert (mixed <= high + 1).all()
+
+
+@pytest.mark.parametrize(
+    ("strength", "expected"),
+    [
+        (0.0, [(5, 8), (6, 8), (6, 8), (7, 8), (6, 8), (7, 8), (7, 8), (8, 8)]),
+        (0.5, [(5, 8), (5, 9), (6, 8), (6, 9), (6, 8), (6, 9), (7, 8), (7, 9)]),
+    ],
+)
+def test_sd_upscales_tiles_have_a1111s_seeds(shop: Workshop, strength: float, expected: list[tuple[int, int]]) -> None:
+    seed = Seed(value=5, variation=8, variation_strength=strength)
+    init = Img2Img(image=shop.start(96, 96), denoising_strength=0.3)
+    request = small_request(width=64, height=64, steps=2, batch_size=2, batch_count=2, seed=seed, init=init)
+    run = shop.played("SD upscale", {"overlap": 16, "upscaler_index": "None"}, request)
+    asked = [job.request.seed for job in shop.jobs(run) if isinstance(job.request, GenerationRequest)]
+    assert [(each.value, each.variation) for each in asked] == expected
+    assert len(shop.runs.images(run)) == 2
 
 
 def test_loopback_keeps_the_first_pictures_colours(shop: Workshop) -> None:

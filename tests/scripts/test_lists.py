@@ -68,6 +68,12 @@ def test_every_argument_of_a_line() -> None:
     assert line("--sampler_index 0").sampler == CATALOG.samplers[0].id
 
 
+def test_an_old_sampler_name_wins_over_the_forms_schedule() -> None:
+    form = replace(BASE, schedule="exponential")
+    made = [line(f'--sampler_name "{name}"', base=form) for name in ("DPM++ 2M Karras", "DPM++ 2M")]
+    assert [(each.sampler, each.schedule) for each in made] == [("dpmpp_2m", "karras"), ("dpmpp_2m", "exponential")]
+
+
 def test_a_line_has_its_faces_restored_or_not() -> None:
     restorer = FaceRestorerInfo(kind="GFPGAN", path="GFPGANv1.4.pth")
     catalog = replace(CATALOG, face_restorers=(restorer,))

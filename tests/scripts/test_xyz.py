@@ -146,6 +146,9 @@ def test_each_axis_changes_what_it_says() -> None:
     assert one("Clip skip", "2").clip_skip == 2
     assert one("Size", "64x128").height == 128
     assert one("Styles", "Ink").prompt == "ink drawing of a cat and a dog"
+    apart = one("Styles", "Ink", replace(hires, hires=HiresPass(prompt="a sharp cat"))).hires
+    assert apart is not None
+    assert (apart.prompt, apart.negative_prompt) == ("ink drawing of a sharp cat", "")
     second = (one("Hires steps", "3").hires, one("Hires sampler", "Euler").hires, one("Hires upscaler", "lanczos").hires)
     assert [second[0] and second[0].steps, second[1] and second[1].sampler, second[2] and second[2].upscaler] == [3, "euler", "Lanczos"]
     changed = one("Denoising", "0.3").hires
@@ -187,6 +190,33 @@ def test_prompt_search_and_replace_and_order() -> None:
     assert [cell.prompt for cell in cells(x_type="Prompt order", x_values="cat, dog")] == ["a cat and a dog", "a dog and a cat"]
     with pytest.raises(InvalidRequest, match="X: Prompt S/R: 'horse' is in neither"):
         cells(x_type="Prompt S/R", x_values="horse, mouse")
+
+
+def test_an_empty_value_takes_the_words_out() -> None:
+    for text in ('cat,""', "cat,", 'cat, ""'):
+        assert [cell.prompt for cell in cells(x_type="Prompt S/R", x_values=text)] == ["a cat and a dog", "a  and a dog"]
+    assert [cell.prompt for cell in cells(x_type="Prompt S/R", x_values="cat,,mouse")][1:] == ["a  and a dog", "a mouse and a dog"]
+    assert [cell.steps for cell in cells(x_type="Steps", x_values='1,,"",2')] == [1, 2]
+    for text in ('""', ",cat"):
+        with pytest.raises(InvalidRequest, match="can't be empty"):
+            cells(x_type="Prompt S/R", x_values=text)
+    with pytest.raises(InvalidRequest, match="has no values"):
+        cells(x_type="Prompt S/R", x_values=" ")
+
+
+def test_varied_seeds_count_up_from_the_axis_own() -> None:
+    given = {"x_type": "Seed", "x_values": "1,2", "y_type": "Steps", "y_values": "3,4", "vary_seeds_y": True}
+    assert [cell.seed.value for cell in cells(**given)] == [1, 2, 2, 3]
+    assert [cell.seed.value for cell in cells(**{**given, "vary_seeds_x": True})] == [1, 3, 3, 5]
+    assert [cell.seed.value for cell in cells(**{**given, "x_values": "-1", "no_fixed_seeds": True})] == [-1, -1]
+
+
+def test_an_old_sampler_name_wins_over_the_forms_schedule() -> None:
+    form = replace(BASE, schedule="exponential", hires=HiresPass(schedule="exponential"))
+    given = {"x_type": "Sampler", "x_values": "DPM++ 2M Karras,Euler", "y_type": "Hires sampler", "y_values": "DPM2 Karras"}
+    made = cells(form, **given)
+    assert [(cell.sampler, cell.schedule) for cell in made] == [("dpmpp_2m", "karras"), ("euler", "exponential")]
+    assert all(cell.hires and (cell.hires.sampler, cell.hires.schedule) == ("dpm_2", "karras") for cell in made)
 
 
 def test_what_cannot_be_drawn_is_named_with_its_axis() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from modules.context import AppContext
 from modules.domain.errors import ImageUnreadable, InvalidRequest, UserError
 from modules.domain.jobs import ACTIVE
 from modules.domain.requests import GenerationRequest
+from modules.domain.viewers import FORWARDING, is_at_the_machine
 from modules.gradio_ui.bindings.img2img import Inputs, with_picture
 from modules.gradio_ui.notices import Told
 from modules.gradio_ui.parts.img2img_sources import METADATA
@@ -43,11 +43,10 @@ class BatchFiles:
 
 
 def is_at_this_machine(request: gr.Request) -> bool:
-    """Whether whoever asks sits at the machine: by address and by the name that was called, so that no tunnel or proxy counts."""
+    """Whether whoever asks sits at the machine and may name its folders."""
     client, headers = request.client, request.headers
-    host = str(headers.get("host", "")).rsplit(":", 1)[0].strip("[]")
-    forwarded = any(name in headers for name in ("x-forwarded-for", "forwarded", "x-real-ip"))
-    return client is not None and _is_loopback(str(client.host)) and _is_loopback(host) and not forwarded
+    forwarded = any(name in headers for name in FORWARDING)
+    return client is not None and is_at_the_machine(str(client.host), str(headers.get("host", "")), forwarded=forwarded)
 
 
 def batch_files(values: Mapping[str, Any], uploads: Sequence[Any], masks: Sequence[Any], *, local: bool) -> BatchFiles:
@@ -115,7 +114,7 @@ def _request(
         if path is None:
             raise InvalidRequest("there is no mask of its name.")
         mask = context.inputs.put(read_file(path)).id
-    return with_picture(make(own), own, Inputs(image.id, mask), masked=mask is not None)
+    return with_picture(make(own), own, Inputs(image.id, mask), masked=mask is not None or bool(own["outpaint_enabled"]))
 
 
 def _own_parameters(context: AppContext, picture: Path, chosen: Sequence[str]) -> dict[str, Any]:
@@ -134,7 +133,7 @@ def _own_parameters(context: AppContext, picture: Path, chosen: Sequence[str]) -
 
 
 def _known(context: AppContext, owner: str) -> list[tuple[Any, Any]]:
-    jobs = context.queue.list(owner=owner, limit=_REMEMBERED)
+    jobs = context.queue.list((owner,), limit=_REMEMBERED)
     return [(job.request, job.settings) for job in jobs if job.request.tab == "img2img" and job.state in (*ACTIVE, "done")]
 
 
@@ -176,10 +175,3 @@ def shortened(lines: Sequence[str]) -> list[str]:
     """The first few lines, and how many more there are."""
     more = len(lines) - _NAMED
     return [*lines[:_NAMED], *([f"… and {more} more files could not be used."] if more > 0 else [])]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.casefold() == "localhost"

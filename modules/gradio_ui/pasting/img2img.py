@@ -87,9 +87,15 @@ FIELDS = (
 KEYS = frozenset(field.key for field in FIELDS)
 
 
+def has_second_pass(found: Mapping[str, str]) -> bool:
+    """Whether an infotext is of a picture with hires fix: it has a strength, and says how or to which size the picture was enlarged."""
+    resized = any(found.get(f"Hires resize-{side}", "0").strip("0") for side in (1, 2))
+    return "Denoising strength" in found and (resized or any(key in found for key in ("Hires upscale", "Hires upscaler")))
+
+
 def is_from_picture(found: Mapping[str, str]) -> bool:
     """Whether an infotext is of a picture that was made from another one: it has a strength, and no second pass that it could be of."""
-    return "Denoising strength" in found and not any(key in found for key in ("Hires upscale", "Hires upscaler"))
+    return "Denoising strength" in found and not has_second_pass(found)
 
 
 def img2img_values(found: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:

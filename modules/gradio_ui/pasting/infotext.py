@@ -13,9 +13,17 @@ from typing import Any
 from modules.domain.catalog import AUTOMATIC, LATENT_UPSCALERS, NO_FACES, Catalog, CheckpointInfo
 from modules.domain.errors import InvalidRequest, ModelNotFound, UserError
 from modules.gradio_ui.form import NO_REFINER, SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULE
-from modules.gradio_ui.pasting.img2img import KEYS, RESIZE_TO, SIDES, img2img_values, is_from_picture
-from modules.gradio_ui.pasting.models import checkpoint_match, embedding_matches, lora_matches, vae_match, with_renamed
+from modules.gradio_ui.pasting.img2img import KEYS, RESIZE_TO, SIDES, has_second_pass, img2img_values, is_from_picture
+from modules.gradio_ui.pasting.models import (
+    checkpoint_match,
+    embedding_matches,
+    lora_matches,
+    strange_arguments,
+    vae_match,
+    with_renamed,
+)
 from modules.gradio_ui.pasting.options import LABELS
+from modules.gradio_ui.pasting.samplers import schedule_doubt, second_pass_names
 from modules.gradio_ui.pasting.scripts import is_script_field, script_form_values
 from modules.imaging.infotext import DEFAULTS, parse_infotext
 from modules.imaging.infotext_options import OPTIONS
@@ -63,6 +71,9 @@ _NUMBERS = {
     "hr_resize_y": ("Hires resize-2", int),
 }
 
+_EXTRA: Mapping[str, Any] = {"subseed": -1, "subseed_strength": 0.0, "seed_resize_from_w": 0, "seed_resize_from_h": 0}
+"""What of the seed's "Extra" a text leaves out that opens it."""
+
 _HIRES = ("upscale", "upscaler", "resize", "steps", "checkpoint", "sampler", "schedule type", "prompt", "negative prompt")
 _HIRES_FIELDS = frozenset(f"Hires {name}" for name in _HIRES)
 _FORM_FIELDS = _HIRES_FIELDS | {
@@ -80,6 +91,7 @@ class _Draft:
     """A paste in the making."""
 
     found: Mapping[str, str]
+    written: Mapping[str, str]
     catalog: Catalog
     settings: Settings
     values: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -105,12 +117,13 @@ def from_infotext(text: str, catalog: Catalog, settings: Settings, *, img2img: b
     """
     found = parse_infotext(text)
     prompts = {"prompt": found.get("Prompt", ""), "neg_prompt": found.get("Negative prompt", "")}
-    if "Steps" not in found:
+    written = dict(written_fields(parse_infotext(text, defaults=False)))
+    if not written:
         notes = ["This text holds no generation parameters; it was taken as a plain prompt."]
         return Pasted(values=prompts, options={}, notes=notes, report=Report(has_parameters=False))
     implied = implied_fields(found) if settings.compatibility.auto_backcompat else {}
-    implied = {key: value for key, value in implied.items() if found.get(key, "False") == "False"}
-    draft = _Draft({**found, **implied}, catalog, settings)
+    implied = {key: value for key, value in implied.items() if written.get(key, "False") == "False"}
+    draft = _Draft({**found, **implied}, written, catalog, settings)
     draft.values.update(prompts)
     _paste_numbers(draft)
     _paste_sampler(draft)
@@ -126,7 +139,7 @@ def from_infotext(text: str, catalog: Catalog, settings: Settings, *, img2img: b
     _paste_networks(draft)
     draft.doubts += [why for program, why in OTHER_PROGRAMS.items() if found.get("Version", "").startswith(program)]
     draft.doubts += ["it was interrupted on its way, and will be finished"] if "Unfinished" in found else []
-    report = _report(draft, dict(written_fields(parse_infotext(text, defaults=False))), implied)
+    report = _report(draft, implied)
     return Pasted(values=draft.values, options=draft.options, notes=draft.notes, report=report)
 
 
@@ -137,7 +150,9 @@ def _paste_numbers(draft: _Draft) -> None:
                 draft.values[name] = convert(draft.found[key])
             except ValueError:
                 draft.refuse(key, f"{key} {draft.found[key]!r} is not a number.")
-    draft.values["subseed_show"] = "Variation seed" in draft.found or "Seed resize from-1" in draft.found
+    shown = "Variation seed" in draft.found or "Seed resize from-1" in draft.found
+    # the rest of what opens now may hold what nobody sees yet
+    draft.values = {**(_EXTRA if shown else {}), **draft.values, "subseed_show": shown}
 
 
 def _paste_sampler(draft: _Draft) -> None:
@@ -155,6 +170,10 @@ def _paste_sampler(draft: _Draft) -> None:
                 draft.substituted["Sampler"] = f"{sampler.label} with schedule type {chosen.label}, which is the same"
     except InvalidRequest as error:
         draft.refuse("Sampler", str(error))
+    if "scheduler" not in draft.values and schedule and "Schedule type" in draft.written:
+        draft.values["scheduler"] = catalog.schedule(schedule).label
+    doubt = schedule_doubt(draft.written)
+    draft.doubts += [doubt] if doubt else []
 
 
 def _paste_script(draft: _Draft, tab: str) -> None:
@@ -164,8 +183,9 @@ def _paste_script(draft: _Draft, tab: str) -> None:
 
 
 def _paste_hires(draft: _Draft) -> None:
-    found, catalog, values = draft.found, draft.catalog, draft.values
-    values["hr"] = "Denoising strength" in found and any(key in found for key in ("Hires upscale", "Hires upscaler"))
+    catalog, values = draft.catalog, draft.values
+    found = {**draft.found, **second_pass_names(draft.found, draft.written, catalog)}
+    values["hr"] = has_second_pass(found)
     if not values["hr"]:
         if is_from_picture(found):
             draft.refused.update(dict.fromkeys(KEYS, "this belongs to img2img: paste the text there"))
@@ -286,6 +306,7 @@ def _paste_networks(draft: _Draft) -> None:
     draft.notes += [f"LoRA {old} is called {new} here; the prompt says so now." for old, new in renamed.items()]
     others = dict.fromkeys(tag.kind for text in texts for tag in extract_network_tags(text)[1] if tag.kind not in ("lora", "lyco"))
     draft.differences += [f"<{kind}:…> in the prompt is nothing that this program can add" for kind in others]
+    draft.differences += [f"{name}= in a LoRA's tag has no effect here" for name in strange_arguments(texts)]
     for match in (*loras, *embedding_matches(draft.found, draft.catalog)):
         _judge(draft, match)
         if match.kind != "LoRA" and match.match == "renamed":
@@ -302,13 +323,13 @@ def _judge(draft: _Draft, match: ModelMatch) -> None:
         draft.doubts.append(f"its {match.kind} {match.name} could be compared by name only, not by hash")
 
 
-def _report(draft: _Draft, written: Mapping[str, str], implied: Mapping[str, str]) -> Report:
+def _report(draft: _Draft, implied: Mapping[str, str]) -> Report:
     """Every field of the text, and those that its version implies, in the list that says what became of it."""
     applied: list[Field] = []
     overrides: list[Field] = []
     substituted: list[Field] = []
     ignored: list[Field] = []
-    for key, value in {**written, **implied}.items():
+    for key, value in {**draft.written, **implied}.items():
         reason = _refusal(draft, key)
         option = OPTIONS[key][0] if key in OPTIONS else None
         if reason is not None:
@@ -318,7 +339,7 @@ def _report(draft: _Draft, written: Mapping[str, str], implied: Mapping[str, str
         elif option is not None and draft.options[option] != value_of(draft.settings, row_by_key(option)):
             overrides.append(Field(key, value, f"as version {draft.found['Version']} did" if key in implied else ""))
         elif option is not None or key in _FORM_FIELDS or is_script_field(key) or (key in KEYS and is_from_picture(draft.found)):
-            applied.append(Field(key, value))
+            applied.append(Field(key, value, f"as version {draft.found['Version']} did" if key in implied else ""))
         elif key not in _MODEL_FIELDS:
             ignored.append(_stranger(draft, key, value))
     return Report(
@@ -335,7 +356,7 @@ def _report(draft: _Draft, written: Mapping[str, str], implied: Mapping[str, str
 def _refusal(draft: _Draft, key: str) -> str | None:
     """Why a field that this program knows was not used."""
     if key in _HIRES_FIELDS and not draft.values["hr"]:
-        return "hires fix needs a denoising strength and an upscaler, which the text does not give"
+        return "hires fix needs a denoising strength, and an upscaler or a size, which the text does not give"
     if key in KEYS and key != "Denoising strength" and not is_from_picture(draft.found):
         return "this is about img2img, which the picture was not made with"
     if key in OPTIONS and OPTIONS[key][0] not in draft.options and key not in draft.refused:

@@ -1,4 +1,7 @@
-"""Which script does a grid's infotext name, and what do its controls show then? A1111 writes those of the X/Y/Z plot."""
+"""Which script does a grid's infotext name, and what do its controls show then? A1111 writes those of the X/Y/Z plot.
+
+A script is chosen only where the text holds what it was set with.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ from modules.scripts.xyz.plot import SCRIPT as SWEEP
 from modules.scripts.xyz.ranges import split_values
 
 NO_SCRIPT = "None"
+
+_UNTOLD = ("Script", "Template", "Film frames", "Film shows")
+"""What the other scripts write, which is not all that they are set with."""
 
 _KEY = re.compile(r"Script|(?:Fixed )?[XYZ] (?:Type|Values)|SD upscale (?:overlap|upscaler|scale factor)")
 
@@ -35,7 +41,10 @@ def script_form_values(found: Mapping[str, str], tab: str) -> tuple[dict[str, An
     values: dict[str, Any] = {"script_list": script.name}
     if script is UPSCALE:
         return _upscale(found, values)
-    return (values, {}) if script is not SWEEP else _axes(dict(written_fields(found)), tab, values)
+    if script is SWEEP:
+        return _axes(dict(written_fields(found)), tab, values)
+    why = f"the text does not hold what {script.name} was set with: choose and set it yourself"
+    return {"script_list": NO_SCRIPT}, dict.fromkeys((key for key in _UNTOLD if key in found), why)
 
 
 def _upscale(found: Mapping[str, str], values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -51,7 +60,7 @@ def _upscale(found: Mapping[str, str], values: dict[str, Any]) -> tuple[dict[str
     try:
         known = checked_values(UPSCALE, given)
     except InvalidRequest as error:
-        return values, {"Script": str(error)}
+        return {"script_list": NO_SCRIPT}, dict.fromkeys((key for key in found if is_script_field(key)), str(error))
     return {**values, **{f"script_{UPSCALE.slug}_{name}": known[name] for name in given}}, {}
 
 
@@ -65,6 +74,6 @@ def _axes(found: Mapping[str, str], tab: str, values: dict[str, Any]) -> tuple[d
             listed = split_values(text) if axis.choices is not None else []
         except InvalidRequest as error:
             refused[key] = str(error)
-            continue
+            axis, text, listed = find_axis(NOTHING, tab), "", []
         values |= {f"{base}_type": axis.name, f"{base}_values": text, f"{base}_values_dropdown": listed}
     return values, refused

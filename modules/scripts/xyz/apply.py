@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modules.domain.catalog import AUTOMATIC, Catalog
+from modules.domain.catalog import Catalog
 from modules.domain.errors import InvalidRequest
 from modules.domain.requests import GenerationRequest, HiresPass, Refiner
 from modules.domain.styles import Style
@@ -56,9 +56,12 @@ def hires(name: str) -> Apply:
 
 
 def hires_sampler(request: GenerationRequest, value: str, lookup: Lookup) -> GenerationRequest:
-    """The second pass' sampler; "Use same sampler" is the first one's."""
-    same = value.strip().casefold() in _SAME
-    return replace(request, hires=replace(_hires(request), sampler=None if same else lookup.catalog.sampler(value).id))
+    """The second pass' sampler; "Use same sampler" is the first one's, and an old name sets its schedule too."""
+    hires = _hires(request)
+    if value.strip().casefold() in _SAME:
+        return replace(request, hires=replace(hires, sampler=None))
+    found, schedule = lookup.catalog.split_sampler(value)
+    return replace(request, hires=replace(hires, sampler=found.id, schedule=schedule.id if schedule else hires.schedule))
 
 
 def hires_upscaler(request: GenerationRequest, value: str, lookup: Lookup) -> GenerationRequest:
@@ -68,8 +71,8 @@ def hires_upscaler(request: GenerationRequest, value: str, lookup: Lookup) -> Ge
 
 def sampler(request: GenerationRequest, value: str, lookup: Lookup) -> GenerationRequest:
     """The sampler; an old name sets its schedule too."""
-    found, schedule = lookup.catalog.sampler_and_schedule(value)
-    return replace(request, sampler=found.id, schedule=request.schedule if schedule.id == AUTOMATIC else schedule.id)
+    found, schedule = lookup.catalog.split_sampler(value)
+    return replace(request, sampler=found.id, schedule=schedule.id if schedule else request.schedule)
 
 
 def schedule(request: GenerationRequest, value: str, lookup: Lookup) -> GenerationRequest:
@@ -129,16 +132,24 @@ def styles(request: GenerationRequest, value: str, lookup: Lookup) -> Generation
     if missing:
         raise InvalidRequest(f"there is no style called {missing[0][:60]!r}.")
     chosen = [known[name] for name in names]
+    positive, negative = [style.prompt for style in chosen], [style.negative_prompt for style in chosen]
+    second = request.hires
+    if second is not None:
+        prompt = second.prompt and with_styles(second.prompt, positive)
+        second = replace(second, prompt=prompt, negative_prompt=second.negative_prompt and with_styles(second.negative_prompt, negative))
     return replace(
         request,
-        prompt=with_styles(request.prompt, [style.prompt for style in chosen]),
-        negative_prompt=with_styles(request.negative_prompt, [style.negative_prompt for style in chosen]),
+        prompt=with_styles(request.prompt, positive),
+        negative_prompt=with_styles(request.negative_prompt, negative),
+        hires=second,
     )
 
 
 def search_and_replace(request: GenerationRequest, value: str, lookup: Lookup) -> GenerationRequest:
     """Prompt S/R: the axis' first value, wherever it stands in either prompt, becomes this one."""
     wanted = str(lookup.values[0])
+    if not wanted:
+        raise InvalidRequest("the first value is what is looked for, so it can't be empty.")
     if wanted not in request.prompt and wanted not in request.negative_prompt:
         raise InvalidRequest(f"{wanted[:60]!r} is in neither of the prompts, so there is nothing to replace.")
     return replace(request, prompt=request.prompt.replace(wanted, value), negative_prompt=request.negative_prompt.replace(wanted, value))

@@ -27,7 +27,7 @@ class Axis:
     """One thing that may change along an axis.
 
     `cost` says how dear a change of it is, compared with others: the dearest changes least. `early` ones are applied before others that
-    depend on them. `bare` values stand in the legend without the axis' name.
+    depend on them. `bare` values stand in the legend without the axis' name. An `empty` value means something.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Axis:
     img2img: bool = True
     early: bool = False
     bare: bool = False
+    empty: bool = False
     missing: str = ""
 
     def values(self, texts: list[str]) -> tuple[Any, ...]:
@@ -155,7 +156,7 @@ AXES: tuple[Axis, ...] = (
     Axis(name="Hires steps", kind="int", apply=apply.hires("steps"), img2img=False),
     Axis(name="CFG Scale", kind="float", apply=apply.field("cfg_scale")),
     _absent("Image CFG Scale", "no model of this program reads it.", txt2img=False),
-    Axis(name="Prompt S/R", kind="text", apply=apply.search_and_replace, bare=True),
+    Axis(name="Prompt S/R", kind="text", apply=apply.search_and_replace, bare=True, empty=True),
     Axis(name="Prompt order", kind="order", apply=apply.order, bare=True),
     Axis(name="Sampler", kind="text", apply=apply.sampler, choices=_samplers, bare=True, early=True),
     Axis(name="Hires sampler", kind="text", apply=apply.hires_sampler, choices=_samplers, img2img=False),

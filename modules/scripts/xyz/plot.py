@@ -65,10 +65,11 @@ def cells_of(
     cells: list[GenerationRequest] = []
     for iz, iy, ix in product(*(range(len(axis.values)) for axis in (z, y, x))):
         places = {"x": ix, "y": iy, "z": iz}
-        cell = _moved_seed(request, places, axes, values)
+        cell = request
         for chosen in sorted(axes, key=lambda chosen: not chosen.axis.early):
             cell = _applied(cell, chosen, places[chosen.letter], environment)
-        cells.append(cell)
+        # behind the axes, one of which may be the seed
+        cells.append(_moved_seed(cell, places, axes, values))
     for chosen in axes:
         useless = chosen.axis.name == "Refiner switch at" and not any(cell.refiner for cell in cells)
         check(not useless, f"{NAME}, {chosen.letter.upper()}: there is no refiner that could be switched to. Choose one first.")
@@ -110,14 +111,15 @@ def _chosen(letter: str, values: Mapping[str, Any], tab: str, environment: Envir
         if axis.kind == "nothing":
             return Chosen(letter, axis, ("",), "")
         listed = axis.choices is not None and not values["csv_mode"] and values[f"{letter}_values_dropdown"]
-        texts = [str(value) for value in values[f"{letter}_values_dropdown"]] if listed else split_values(str(values[f"{letter}_values"]))
+        typed = str(values[f"{letter}_values"])
+        texts = [str(value) for value in values[f"{letter}_values_dropdown"]] if listed else split_values(typed, empty=axis.empty)
         check(bool(texts), f"{axis.name} has no values: type some, with commas between.")
         found = axis.values(texts)
     except InvalidRequest as error:
         raise InvalidRequest(f"{NAME}, {letter.upper()}: {error}") from error
     if axis.name in _SEEDS and fix:
         found = tuple(_drawn(value, f"{environment.entropy}-{letter}-{index}") for index, value in enumerate(found))
-    return Chosen(letter, axis, found, join_values(texts) if listed else str(values[f"{letter}_values"]))
+    return Chosen(letter, axis, found, join_values(texts) if listed else typed)
 
 
 def _drawn(seed: int, key: str) -> int:
@@ -128,13 +130,13 @@ def _drawn(seed: int, key: str) -> int:
 def _moved_seed(
     request: GenerationRequest, places: Mapping[str, int], axes: Sequence[Chosen], values: Mapping[str, Any]
 ) -> GenerationRequest:
-    """With varied seeds each place along a varied axis has a seed of its own; it counts up from the request's."""
+    """With varied seeds each place along a varied axis has a seed of its own; it counts up from the request's. A random one stays so."""
     moved, stride = 0, 1
     for chosen in axes:
         if values[f"vary_seeds_{chosen.letter}"]:
             moved += places[chosen.letter] * stride
             stride *= len(chosen.values)
-    return replace(request, seed=replace(request.seed, value=request.seed.value + moved)) if moved else request
+    return replace(request, seed=replace(request.seed, value=request.seed.value + moved)) if moved and request.seed.value >= 0 else request
 
 
 def _applied(request: GenerationRequest, chosen: Chosen, place: int, environment: Environment) -> GenerationRequest:

@@ -19,15 +19,15 @@ _RANGE = re.compile(rf"({_NUMBER})\s*-\s*({_NUMBER})(?:\s*\(\s*({_NUMBER})\s*\)|
 _AFTER_QUOTE = re.compile(r'"[ \t]+(?=,|\n|$)')
 
 
-def split_values(text: str) -> list[str]:
-    """The values of a text, blanks around them gone, empty ones left out. Raises `InvalidRequest`."""
+def split_values(text: str, *, empty: bool = False) -> list[str]:
+    """The values of a text, blanks around them gone; empty ones count only where `empty`, and not alone. Raises `InvalidRequest`."""
     try:
         # CSV knows no blanks behind a closing quotation mark; people type them
         rows = csv.reader(io.StringIO(_AFTER_QUOTE.sub('"', text)), skipinitialspace=True, strict=True)
         found = [value.strip() for value in itertools.chain.from_iterable(rows)]
     except csv.Error as error:
         raise InvalidRequest(f"a quotation mark is missing or in the wrong place ({error}).") from error
-    return [value for value in found if value]
+    return [value for value in found if value or (empty and text.strip())]
 
 
 def join_values(values: list[str]) -> str:
