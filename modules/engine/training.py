@@ -19,7 +19,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
+from torch import Tensor
 
 from modules.domain.errors import ImageUnreadable, InvalidRequest, NotANumber, StorageError
 from modules.domain.events import Cancelled, Finished, JobEvent, Stage, Started, StepDone
@@ -91,7 +92,7 @@ def run_training(
             for network in model.networks.values():
                 engine.models.placement.use(network)  # what learns is made where the layers are that it is added to
                 network.requires_grad_(False)
-            lessons, notes = _lessons(job, request, model, watcher)
+            lessons, notes = _lessons(job, request, model, watcher, retry=plan.vae_retry_float32)
             learner = _learner(request, model)
             with learner.attached(model):
                 training = Training(model, learner, lessons, _course(request))
@@ -222,7 +223,7 @@ def _take_up(training: Training, state: Mapping[str, Any], homes: _Homes) -> Non
     except (KeyError, ValueError, RuntimeError) as error:
         raise InvalidRequest(f"What {homes.folder.name} has learnt so far can't be read. Tick “Begin anew”.") from error
     with suppress(FileNotFoundError):
-        rows = [row for row in csv.reader(homes.curve.read_text("utf-8").splitlines()) if row and int(row[0]) <= training.step]
+        rows = [row for row in csv.reader(homes.curve.read_text("utf-8").splitlines()) if len(row) == 2 and int(row[0]) <= training.step]
         homes.curve.write_text("".join(f"{step},{loss}\r\n" for step, loss in rows), encoding="utf-8")
 
 
@@ -247,8 +248,13 @@ def _sample_plan(job: RunJob, request: TrainRequest) -> ImagePlan:
     return replace(plan, model=replace(plan.model, networks=(), embeddings=(), tiling=False), notes=())
 
 
-def _lessons(job: RunJob, request: TrainRequest, model: Model, watcher: _JobWatcher) -> tuple[list[Lesson], tuple[str, ...]]:
-    """The pictures as latents, and notes on those that can't be read. Raises `InvalidRequest` where none is left."""
+def _lessons(
+    job: RunJob, request: TrainRequest, model: Model, watcher: _JobWatcher, *, retry: bool
+) -> tuple[list[Lesson], tuple[str, ...]]:
+    """The pictures as latents, and notes on those that can't be read. Raises `InvalidRequest` where none is left.
+
+    `retry`: where the VAE gives NaN in float16, it goes on in float32.
+    """
     watcher.stage("Encoding the pictures")
     lessons: list[Lesson] = []
     notes: list[str] = []
@@ -261,18 +267,23 @@ def _lessons(job: RunJob, request: TrainRequest, model: Model, watcher: _JobWatc
         except ImageUnreadable as error:
             notes.append(f"Picture {number} was left out: {error}")
             continue
-        with torch.no_grad():
-            latent = model.encode_picture(np.asarray(picture)).cpu()
-            mirrored = (
-                model.encode_picture(np.asarray(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))).cpu() if request.mirrored else None
-            )
-        if not bool(torch.isfinite(latent).all()):
-            raise NotANumber("The VAE made numbers that are no colours of a picture: start with --no-half-vae.")
-        lessons.append(Lesson(latent, example.words, mirrored))
+        mirrored = _latent(model, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), retry=retry) if request.mirrored else None
+        lessons.append(Lesson(_latent(model, picture, retry=retry), example.words, mirrored))
         watcher.check()
     if not lessons:
         raise InvalidRequest(f"None of the pictures can be read: {notes[0]}")
     return lessons, tuple(notes)
+
+
+@torch.no_grad()
+def _latent(model: Model, picture: Image.Image, *, retry: bool) -> Tensor:
+    pixels = np.asarray(picture)
+    latent = model.encode_picture(pixels)
+    if retry and not bool(torch.isfinite(latent).all()) and model.widen_autoencoder():
+        latent = model.encode_picture(pixels)
+    if not bool(torch.isfinite(latent).all()):
+        raise NotANumber("The VAE gave numbers that are not finite for a picture. Start with --no-half-vae, or choose another VAE.")
+    return latent.cpu()
 
 
 def _learner(request: TrainRequest, model: Model) -> Learner:
@@ -314,11 +325,15 @@ def _write(request: TrainRequest, homes: _Homes, learner: Learner, plan: ImagePl
     part = homes.file.with_suffix(".part")
     try:
         homes.file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(dict(learner.file()), part, metadata=_metadata(request, plan))
+        # not by the library's own writer, which hides what was the matter with the disk in an error of its own
+        part.write_bytes(save(dict(learner.file()), metadata=_metadata(request, plan)))
         part.chmod(0o644)
         part.replace(homes.file)
     except OSError as error:
         raise StorageError(f"{homes.file.name} could not be written to {homes.file.parent}: {error.strerror or error}.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _metadata(request: TrainRequest, plan: ImagePlan) -> dict[str, str]:

@@ -21,6 +21,11 @@ FIRST_CONVOLUTION = f"{UNET}input_blocks.0.0.weight"
 """Its second side is the UNet's input channels: 4, with an inpainting mask 9, with the picture of an instruction 8."""
 
 _BLOCK = re.compile(rf"{re.escape(UNET)}(?:(input|output)_blocks\.(\d+)|middle_block)\.")
+_FIRST = (f"{UNET}time_embed.", f"{UNET}label_emb.")
+_LAST = f"{UNET}out."
+
+_TEXT_MODEL = re.compile(r"(cond_stage_model\.transformer|conditioner\.embedders\.\d+\.transformer)\.text_model\.")
+"""Half of all programs leave CLIP's `text_model.` out of its tensors' names."""
 
 
 def merged(method: str, multiplier: float, a: Tensor, b: Tensor, c: Tensor | None) -> Tensor:
@@ -35,11 +40,19 @@ def is_learned(name: str) -> bool:
     return name.startswith(NETWORKS) and not name.endswith("position_ids")
 
 
-def block_of(name: str) -> str:
-    """The name in MBW's notation of the block that a tensor is in; BASE for one that is in none."""
+def plain_name(name: str) -> str:
+    """The one of a tensor's names that all checkpoints with this tensor share."""
+    return _TEXT_MODEL.sub(r"\1.", name)
+
+
+def block_of(name: str, outputs: int) -> str:
+    """The name in MBW's notation of the block that a tensor is in, of a UNet with so many on its way up; BASE for one that is in none.
+
+    As in the recipes that people share, what reads the time (and SDXL's sizes) is IN00's, and the last layers are the last OUT's.
+    """
     match = _BLOCK.match(name)
     if match is None:
-        return BASE
+        return "IN00" if name.startswith(_FIRST) else f"OUT{outputs - 1:02}" if name.startswith(_LAST) else BASE
     return f"{'IN' if match[1] == 'input' else 'OUT'}{int(match[2]):02}" if match[1] else "M00"
 
 

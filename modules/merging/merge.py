@@ -7,7 +7,7 @@ what only B or C has is left out, as A1111 does: the result is a model of A's st
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from modules.domain.networks import LoraInfo
 from modules.families import registry
 from modules.families.base import METADATA, Config, ModelFamily, Shapes
 from modules.families.ldm_layout import UNET, VAE
-from modules.merging.formula import FIRST_CONVOLUTION, block_of, count_blocks, is_learned, merged
+from modules.merging.formula import FIRST_CONVOLUTION, block_of, count_blocks, is_learned, merged, plain_name
 from modules.merging.networks import NO_PATCHES, Patches, is_finite, patches_for
 from modules.merging.writer import Entry, in_file_order
 from modules.weights.load import naming
@@ -58,10 +58,15 @@ class _Named:
         self.name, self._source = name, source
         self.shapes: Shapes = source.shapes
         self.config: Config = source.config
+        self._names = {plain_name(name): name for name in self.shapes}
 
     def tensor(self, name: str) -> Tensor:
         with naming(self.name):
             return self._source.tensor(name)
+
+    def own(self, name: str) -> str | None:
+        """This checkpoint's name of what another one calls `name`; None where it has no such tensor."""
+        return name if name in self.shapes else self._names.get(plain_name(name))
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -80,7 +85,8 @@ class Merge:
         self._vae = vae
         family = _common_family(sources)
         self._vae_names = _vae_names(family, self._a.shapes, vae) if vae else {}
-        self._multipliers = block_multipliers(plan.request.block_weights, plan.request.multiplier, *count_blocks(self._a.shapes))
+        inputs, self._outputs = count_blocks(self._a.shapes)
+        self._multipliers = block_multipliers(plan.request.block_weights, plan.request.multiplier, inputs, self._outputs)
         self._check_shapes()
         self._patches = self._read_loras(plan, family)
         names = {name for name in self._a.shapes if not (vae and name.startswith(VAE))} | set(self._vae_names)
@@ -91,7 +97,7 @@ class Merge:
         self._dtypes = {entry.name: entry.dtype for entry in self.entries}
         nothing = plan.request.discard and not discarded
         idle = [f"No weight's name matches {plan.request.discard!r}, so none was left out."] if nothing else []
-        self.notes = (*idle, *self._patches.notes)
+        self.notes = (*idle, *self._lacking(names - discarded - set(self._vae_names)), *self._patches.notes)
         self.metadata = tuple(source.metadata for source in sources)
         """The sources' notes about themselves, A's first."""
         self.is_inpainting = self._mixes(INPAINTING)
@@ -116,23 +122,38 @@ class Merge:
     def _interpolated(self, name: str, original: Tensor) -> Tensor:
         """In float32 where anything may change."""
         a = original.float()
-        if self._b is None or not self._takes_part(name):
+        theirs = [source.tensor(own) for source, own in self._counterparts(name)]
+        if not theirs or not all(tensor.is_floating_point() for tensor in theirs):
             return a
-        b, c = self._b.tensor(name), self._c.tensor(name) if self._c else None
-        if not b.is_floating_point() or (c is not None and not c.is_floating_point()):
-            return a
+        b, c = theirs[0], theirs[1] if len(theirs) > 1 else None
         channels = b.shape[1] if name == FIRST_CONVOLUTION else None
         sides = (slice(None), slice(channels)) if channels else ()
-        part = merged(self._request.method, self._multipliers[block_of(name)], a[sides], b.float(), None if c is None else c.float())
+        multiplier = self._multipliers[block_of(name, self._outputs)]
+        part = merged(self._request.method, multiplier, a[sides], b.float(), None if c is None else c.float())
         if channels is None or channels == a.shape[1]:
             return part
         whole = a.clone()
         whole[sides] = part
         return whole
 
-    def _takes_part(self, name: str) -> bool:
-        others = [source for source in (self._b, self._c) if source is not None]
-        return bool(others) and is_learned(name) and all(name in source.shapes for source in others)
+    @property
+    def _others(self) -> tuple[_Named, ...]:
+        return tuple(source for source in (self._b, self._c) if source is not None)
+
+    def _counterparts(self, name: str) -> list[tuple[_Named, str]]:
+        """B and C with their names of A's tensor `name`; empty where one has none, or the tensor is not merged."""
+        found = [(source, own) for source in self._others if (own := source.own(name)) is not None]
+        return found if is_learned(name) and len(found) == len(self._others) else []
+
+    def _lacking(self, names: Set[str]) -> list[str]:
+        """Sentences about those of A's weights that B or C lacks: they are not merged."""
+        learned = sorted(name for name in names if is_learned(name))
+        lacking = [(source.name, [name for name in learned if source.own(name) is None]) for source in self._others]
+        return [
+            f"{len(lost)} of {self._a.name}'s {len(learned)} weights are not in {other} and stay as they are, such as {lost[0]!r}."
+            for other, lost in lacking
+            if lost
+        ]
 
     def _entry(self, name: str) -> Entry:
         tensor = self._original(name)
@@ -141,10 +162,8 @@ class Merge:
 
     def _check_shapes(self) -> None:
         for name, shape in self._a.shapes.items():
-            if not self._takes_part(name) or name in self._vae_names:
-                continue
-            for other in (source for source in (self._b, self._c) if source is not None):
-                theirs = other.shapes[name]
+            for other, own in () if name in self._vae_names else self._counterparts(name):
+                theirs = other.shapes[own]
                 if theirs != shape and not (name == FIRST_CONVOLUTION and self._fits(shape, theirs, other.name)):
                     raise InvalidRequest(
                         f"{self._a.name} and {other.name} can't be merged: {name!r} has the shape {list(shape)} in one and {list(theirs)} "

@@ -64,7 +64,7 @@ def patches_for(loras: Sequence[tuple[LoraInfo, float]], blueprint: Blueprint) -
             matched = match(file, index, modules)
             if not matched.pairs:
                 raise ModelLoadError(f"none of its {len(file.modules)} modules is part of this checkpoint")
-        notes += _lost(info, matched, file.strange)
+        notes += [*_lost(info, matched, file.strange), *(f"LoRA {info.stem!r}: {note}" for note in file.notes)]
         for target, change in changes(info.name, matched, te=weight, unet=weight, dim=None).items():
             key = (target.place.role, target.place.module, target.tensor)
             wanted[key] = (*wanted.get(key, ()), change)

@@ -62,24 +62,42 @@ def lokr(parts: Parts, shape: tuple[int, ...]) -> Tensor:
 
 
 def oft(blocks: Tensor, weight: Tensor, constraint: float | None = None, rescale: Tensor | None = None) -> Tensor:
-    """R W - W with a block-diagonal rotation R of the output channels (OFT, Qiu et al. 2023, arXiv:2306.07280).
+    """R W - W with a block-diagonal rotation R of the output channels (OFT, Qiu et al. 2023, arXiv:2306.07280), or with a product of
+    several, where `blocks` has one dimension more (BOFT).
 
     R = (I + Q)(I - Q)^-1 is Cayley's map of the skew-symmetric Q = blocks - blocks^T. A `constraint` above 0 bounds Q's norm by itself
     times the output channels, as kohya's and LyCORIS' trainers do. `rescale` then multiplies each output channel.
     """
-    q = blocks - blocks.transpose(1, 2)
+    q = blocks - blocks.transpose(-1, -2)
     if constraint:
         norm = q.norm()
         q = q * ((norm.clamp(max=constraint * weight.shape[0]) + 1e-8) / (norm + 1e-8))
     eye = torch.eye(q.shape[-1], device=q.device)
-    return rotated((eye + q) @ torch.linalg.inv(eye - q), weight, rescale) - weight
+    rotation = (eye + q) @ torch.linalg.inv(eye - q)
+    return (butterfly if blocks.dim() == 4 else rotated)(rotation, weight, rescale) - weight
 
 
 def rotated(rotation: Tensor, weight: Tensor, rescale: Tensor | None = None) -> Tensor:
     """`weight` with its output channels, in blocks, under `rotation` (blocks, n, n), as the trainers do: transposed."""
     count, size = rotation.shape[:2]
     turned = torch.einsum("knm,kni->kmi", rotation, weight.reshape(count, size, -1)).reshape(weight.shape)
-    return turned if rescale is None else turned * rescale.reshape(-1, *[1] * (weight.dim() - 1))
+    return _rescaled(turned, rescale)
+
+
+def butterfly(rotations: Tensor, weight: Tensor, rescale: Tensor | None = None) -> Tensor:
+    """`weight` under one stage of `rotations` (stages, blocks, n, n) after the other (BOFT, Liu et al. 2023, arXiv:2311.06243).
+
+    A stage's blocks are made of pairs of output channels, 2^stage n/2 apart. LyCORIS' trainer does not transpose them as it does OFT's.
+    """
+    size = rotations.shape[-1]
+    turned = weight.flatten(1) if weight.dim() > 1 else weight[:, None]
+    width = turned.shape[1]
+    for stage, rotation in enumerate(rotations):
+        apart = (size // 2) << stage
+        pairs = turned.reshape(-1, 2, apart, width).transpose(1, 2)
+        mixed = rotation @ pairs.reshape(-1, size, width)
+        turned = mixed.reshape(-1, apart, 2, width).transpose(1, 2).reshape(-1, width)
+    return _rescaled(turned.reshape(weight.shape), rescale)
 
 
 def decomposed(change: Tensor, weight: Tensor, magnitude: Tensor) -> Tensor:
@@ -93,6 +111,10 @@ def decomposed(change: Tensor, weight: Tensor, magnitude: Tensor) -> Tensor:
     shape = [-1 if axis == kept else 1 for axis in range(weight.dim())]
     lengths = merged.transpose(0, kept).flatten(1).norm(dim=1).reshape(shape)
     return merged * (magnitude.reshape(shape) / (lengths + torch.finfo(lengths.dtype).eps)) - weight
+
+
+def _rescaled(weight: Tensor, rescale: Tensor | None) -> Tensor:
+    return weight if rescale is None else weight * rescale.reshape(-1, *[1] * (weight.dim() - 1))
 
 
 def _product(first: Tensor, second: Tensor, core: Tensor | None) -> Tensor:
@@ -168,7 +190,7 @@ ALGORITHMS = (
         for second in (("lokr_w2",), ("lokr_w2_a", "lokr_w2_b"))
     ),
     Algorithm(
-        title="OFT", needs=frozenset({"oft_blocks"}), takes=frozenset({"rescale"}), change=_oft, rank=_no_rank
+        title="OFT, BOFT", needs=frozenset({"oft_blocks"}), takes=frozenset({"rescale"}), change=_oft, rank=_no_rank
     ),
     Algorithm(
         title="OFT (rotations)", needs=frozenset({"oft_diag"}), takes=frozenset({"rescale"}), change=_rotation, rank=_no_rank

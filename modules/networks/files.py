@@ -46,6 +46,12 @@ _ENDINGS = tuple(
 _PROCESSOR = re.compile(r"(?P<module>.+)\.processor\.(?P<layer>to_[qkv]|to_out)_lora\.(?P<side>up|down)\.weight")
 """How diffusers wrote LoRAs in its first year."""
 
+_PEFT = "base_model.model."
+"""How names begin in peft's own files, whose alphas are in a file of their own."""
+
+_BUNDLED = re.compile(r"bundle_emb\.(?P<word>.+)\.(?:string_to_param\.\*|clip_l|clip_g)")
+"""Textual inversions that trainers put into a LoRA's file."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AddedModule:
@@ -60,10 +66,11 @@ class AddedModule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkFile:
-    """A file of the LoRA family. `strange` are keys that no algorithm here knows."""
+    """A file of the LoRA family. `strange` are keys that no algorithm here knows; `notes` say what else of it is not as it was meant."""
 
     modules: tuple[AddedModule, ...]
     strange: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
@@ -71,8 +78,11 @@ class NetworkFile:
         return sum(tensor.nbytes for module in self.modules for tensor in module.parts.values())
 
 
-def parse(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> NetworkFile:
-    """Sort a file's tensors. Raises `ModelLoadError` with the reason where they are no network, or not numbers."""
+def parse(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], adapter: str = "") -> NetworkFile:
+    """Sort a file's tensors; `adapter` is the text of the `adapter_config.json` beside it, where there is one.
+
+    Raises `ModelLoadError` with the reason where they are no network, or not numbers.
+    """
     grouped: dict[str, dict[str, Tensor]] = {}
     strange: list[str] = []
     for key, tensor in tensors.items():
@@ -83,10 +93,13 @@ def parse(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Network
             _check(key, tensor)
             # peft's lengths are always the outputs', though a convolution's lie along its second axis: flat, they can't be mistaken
             grouped.setdefault(split[0], {})[split[1]] = tensor.flatten() if "lora_magnitude_vector" in key else tensor
-    config = _peft_config(metadata)
+    header = _config(metadata.get("lora_adapter_metadata", ""), "the adapter's configuration in its header is damaged")
+    is_pefts = any(name.startswith(_PEFT) for name in grouped)
+    beside = _config(adapter if is_pefts else "", "the file adapter_config.json beside it is damaged")
     modules: list[AddedModule] = []
     for name, parts in grouped.items():
-        module = _module(name, parts, _alpha_of(name, parts, config))
+        alpha = _alpha_in_header(name, parts, header)
+        module = _module(name, parts, _alpha_beside(name, parts, beside) if alpha is None else alpha)
         if module is None:
             strange.append(f"{name} ({', '.join(sorted(parts))})")
         else:
@@ -95,7 +108,7 @@ def parse(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Network
         example = next(iter(tensors), None)
         such = "" if example is None else f", such as {example[:80]!r}"
         raise ModelLoadError(f"it holds no LoRA or anything of that family ({len(tensors)} tensors{such})")
-    return NetworkFile(tuple(modules), tuple(strange), metadata)
+    return NetworkFile(tuple(modules), tuple(strange), (*_without_alpha(modules), *_bundled(strange)), metadata)
 
 
 def split_key(key: str) -> tuple[str, str] | None:
@@ -130,23 +143,48 @@ def _check(key: str, tensor: Tensor) -> None:
         raise ModelLoadError(f"it holds numbers that are not finite, in {key!r}")
 
 
-def _peft_config(metadata: Mapping[str, str]) -> Mapping[str, Any]:
-    """What diffusers writes into a file's header about the adapter: the alphas are there, not beside the tensors."""
+def _config(text: str, damaged: str) -> Mapping[str, Any]:
+    """An adapter's configuration: peft and diffusers have the alphas there, not beside the tensors. Raises `ModelLoadError`."""
     try:
-        config = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    except ValueError as error:
-        raise ModelLoadError("the adapter's configuration in its header is damaged") from error
+        config = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise ModelLoadError(damaged) from error
     return cast("Mapping[str, Any]", config) if isinstance(config, dict) else {}
 
 
-def _alpha_of(name: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> float | None:
-    """A module's alpha by peft's configuration: one number for a network, with exceptions by the end of a module's name."""
-    network = next((each for each in ("unet", "text_encoder", "text_encoder_2") if name.startswith(f"{each}.")), None)
-    exceptions: Any = config.get(f"{network}.alpha_pattern") or {}
+def _alpha_in_header(name: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> float | None:
+    network = next((f"{each}." for each in ("unet", "text_encoder", "text_encoder_2") if name.startswith(f"{each}.")), None)
+    return None if network is None else _alpha_of(name, parts, config, network)
+
+
+def _alpha_of(name: str, parts: Mapping[str, Tensor], config: Mapping[str, Any], network: str) -> float | None:
+    """A module's alpha by a configuration: one number for a network, with exceptions by the end of a module's name."""
+    exceptions: Any = config.get(f"{network}alpha_pattern") or {}
     special = next((value for end, value in exceptions.items() if name.endswith(end)), None) if isinstance(exceptions, dict) else None
-    value = config.get(f"{network}.lora_alpha") if special is None else special
+    value = config.get(f"{network}lora_alpha") if special is None else special
     if not isinstance(value, (int, float)):
         return None
     # rank-stabilised LoRA (Kalajdzievski 2023, arXiv:2312.03732) divides alpha by the root of the rank, where all else here divides by it
-    stabilised = config.get(f"{network}.use_rslora") and "lora_down" in parts
+    stabilised = config.get(f"{network}use_rslora") and "lora_down" in parts
     return float(value) * math.sqrt(parts["lora_down"].shape[0]) if stabilised else float(value)
+
+
+def _alpha_beside(name: str, parts: Mapping[str, Tensor], config: Mapping[str, Any]) -> float | None:
+    """A module's alpha by peft's own file; None where that is about another network, as its ranks are others."""
+    patterns: Any = config.get("rank_pattern") or {}
+    ranks: list[Any] = [config.get("r"), *(cast("Mapping[str, Any]", patterns).values() if isinstance(patterns, dict) else ())]
+    if not name.startswith(_PEFT) or "lora_down" not in parts or parts["lora_down"].shape[0] not in ranks:
+        return None
+    return _alpha_of(name, parts, config, network="")
+
+
+def _without_alpha(modules: list[AddedModule]) -> list[str]:
+    """Says so where peft's file with the alphas would be needed."""
+    bare = any(module.name.startswith(_PEFT) and module.alpha is None and "lora_down" in module.parts for module in modules)
+    return ["its alpha is not known, so it counts as its rank. Put the adapter_config.json that belongs to it beside it."] if bare else []
+
+
+def _bundled(strange: list[str]) -> list[str]:
+    words = dict.fromkeys(match["word"] for key in strange if (match := _BUNDLED.fullmatch(key)))
+    named = ", ".join(repr(word[:40]) for word in list(words)[:5]) + (" and others" if len(words) > 5 else "")
+    return [f"the embeddings in its file are not used: {named}."] if words else []

@@ -25,8 +25,14 @@ PREFIXES = (
     ("diffusion_model.", UNET),
     ("text_encoder_2.", "text_encoder_2"),
     ("text_encoder.", "text_encoder"),
+    *(
+        (f"{parent}{name}.{inner}", role)
+        for name, role in (("clip_l", "text_encoder"), ("clip_h", "text_encoder"), ("clip_g", "text_encoder_2"))
+        for parent in ("text_encoders.", "")
+        for inner in ("transformer.", "")
+    ),
 )
-"""How a name begins -> the role of the network that it is in."""
+"""How a name begins -> the role of the network that it is in. The last are ComfyUI's, by which CLIP it is: SD2's is ViT-H."""
 
 _WRAPPERS = ("base_model.model.", "lycoris_")
 """What peft and LyCORIS put before any network's names."""

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from modules.domain.errors import ModelLoadError
 from modules.networks.algorithms import delta
@@ -19,6 +20,9 @@ from modules.networks.files import AddedModule, NetworkFile
 from modules.networks.names import ModuleIndex, Place
 
 log = logging.getLogger(__name__)
+
+LATENT, WITH_MORE = 4, (8, 9)
+"""Input channels of UNets that read a latent alone, and of those that read a picture, or a mask and a picture, beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,18 @@ class Match:
 
 def match(file: NetworkFile, index: ModuleIndex, networks: Mapping[str, nn.Module]) -> Match:
     """Find each of the file's modules in the model. Raises `ModelLoadError` where one is there but of another size."""
-    found = [(index.find(module.name), module) for module in file.modules]
-    pairs = tuple((place, module) for place, module in found if place is not None)
-    for place, module in pairs:
-        _check_fit(networks[place.role].get_submodule(place.module), module)
-    return Match(pairs, tuple(module.name for place, module in found if place is None))
+    pairs: list[tuple[Place, AddedModule]] = []
+    unmatched: list[str] = []
+    for module in file.modules:
+        place = index.find(module.name)
+        layer = None if place is None else networks[place.role].get_submodule(place.module)
+        # a layer without a bias is another layer than the one that learnt to change its bias
+        if place is None or layer is None or (module.bias is not None and getattr(layer, "bias", None) is None):
+            unmatched.append(module.name)
+            continue
+        _check_fit(layer, module)
+        pairs.append((place, module))
+    return Match(tuple(pairs), tuple(unmatched))
 
 
 def changes(name: str, matched: Match, *, te: float, unet: float, dim: int | None) -> dict[Target, Change]:
@@ -150,10 +161,23 @@ def stored(module: nn.Module, name: str) -> Tensor:
 
 
 def _weight_delta(module: AddedModule, weight: Tensor, dim: int | None) -> Tensor:
-    parts = {name: part.to(weight.device, weight.dtype) for name, part in module.parts.items()}
     if module.algorithm is None:
         raise ValueError(f"{module.name} does not change a weight")
-    return delta(module.algorithm, parts, module.alpha, weight, dim)
+    parts = {name: part.to(weight.device, weight.dtype) for name, part in module.parts.items()}
+    # what was learnt by a model that reads a latent alone leaves a first convolution's further channels as they are
+    more = weight.shape[1] - LATENT if weight.dim() == 4 and weight.shape[1] in WITH_MORE and not _fits(module, weight.shape) else 0
+    change = delta(module.algorithm, parts, module.alpha, weight[:, :LATENT] if more else weight, dim)
+    return F.pad(change, (0, 0, 0, 0, 0, more)) if more else change
+
+
+def _fits(module: AddedModule, shape: torch.Size) -> bool:
+    """Whether the module's change can be one of this shape; computed without numbers."""
+    bare = {name: torch.empty(part.shape, device="meta") for name, part in module.parts.items()}
+    weight = torch.empty(shape, device="meta")
+    try:
+        return module.algorithm is not None and delta(module.algorithm, bare, module.alpha, weight).shape == shape
+    except (RuntimeError, IndexError, ValueError):
+        return False
 
 
 @torch.no_grad()
@@ -177,9 +201,11 @@ def _check_fit(module: nn.Module, added: AddedModule) -> None:
         if shape != weight.shape:
             raise ModelLoadError(_misfit(added, weight))
     if added.bias is not None:
-        bias = cast("Tensor | None", getattr(module, "bias", None))
-        if bias is None or bias.numel() != added.bias.numel():
-            raise ModelLoadError(f"it changes the bias of {added.name!r}, which this model has not, or in another size")
+        bias = cast("Tensor", module.bias)
+        if bias.numel() != added.bias.numel():
+            raise ModelLoadError(
+                f"it changes the bias of {added.name!r} by {added.bias.numel()} numbers, but this model's has {bias.numel()}"
+            )
 
 
 def _misfit(added: AddedModule, weight: Tensor) -> str:

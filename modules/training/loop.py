@@ -140,10 +140,19 @@ def wanted_output(prediction: str, x0: Tensor, noise: Tensor, sigmas: Tensor) ->
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state beside the old one, then put it in its place. Raises OSError."""
+    """Write a state beside the old one, then put it in its place. Raises OSError; then the old one is as it was, and nothing beside it."""
     part = path.with_suffix(".part")
-    torch.save(dict(state), part)
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            torch.save(dict(state), file)
+        part.replace(path)
+    except RuntimeError as error:
+        # PyTorch's writer hides the file's own error, of a full disk for instance, behind one about positions
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Any] | None:

@@ -163,6 +163,7 @@ def _notes(ref: NetworkRef, file: NetworkFile, matched: Match) -> list[str]:
     if lost:
         total = len(file.modules) + len(file.strange)
         notes.append(f"LoRA {name!r}: {len(lost)} of its {total} modules fit nothing in this checkpoint, such as {lost[0]!r}.")
+    notes += [f"LoRA {name!r}: {note}" for note in file.notes]
     if ref.dim is not None and not all(module.algorithm is None or module.algorithm.dims for _, module in matched.pairs):
         notes.append(f"LoRA {name!r}: dyn={ref.dim} applies to plain LoRA modules only; the others of this file were used whole.")
     return notes

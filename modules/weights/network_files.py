@@ -21,6 +21,9 @@ from modules.weights.sources import open_source, read_pickled
 KEPT_BYTES = 512 * 1024 * 1024
 """How much of the main memory the parsed files may take up together; one that is larger is kept alone."""
 
+MAX_CONFIG = 1_000_000
+"""Bytes of a configuration beside a file that are read."""
+
 FileKey = tuple[str, int, float]
 
 
@@ -60,7 +63,16 @@ def _read_lora(path: Path) -> NetworkFile:
         metadata: Mapping[str, str] = read_header_and_metadata(path)[1] if safe else {}
         # copies: views of the file would change, or crash us, when somebody replaces it
         tensors: dict[str, Tensor] = {name: source.tensor(name).clone() for name in source.shapes}
-        return parse(tensors, metadata)
+        return parse(tensors, metadata, _adapter_config(path))
+
+
+def _adapter_config(path: Path) -> str:
+    """The text of peft's configuration beside the file; empty where there is none that can be read."""
+    beside = path.with_name("adapter_config.json")
+    try:
+        return beside.read_text("utf-8") if beside.stat().st_size <= MAX_CONFIG else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _embedding_data(path: Path) -> Any:

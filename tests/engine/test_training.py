@@ -21,6 +21,7 @@ from modules.domain.requests import GenerationRequest
 from modules.domain.training import Example, TrainRequest
 from modules.jobs.protocol import RunJob
 from modules.settings.paths import Paths
+from modules.weights.placement import Placement
 from tests.engine.drawing import Studio, Wishes, images, pixels, small_request
 from tests.tiny_families import write_tiny
 from tests.tiny_models import catalog_of, checkpoint_info, write_checkpoint
@@ -255,6 +256,63 @@ def test_a_second_attempt_goes_on_though_the_first_began_anew(school: School) ->
     reached = max(event.step for event in stopped if isinstance(event, StepDone))
     again = [event.step for event in school.train(steps=6, anew=True, attempt=2) if isinstance(event, StepDone)]
     assert again[0] > reached or again[0] == 6
+
+
+full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+
+
+@full_disk
+def test_a_full_disk_is_told_and_what_was_learnt_before_is_kept(school: School) -> None:
+    ended(school.train(goal="lora"))
+    state = school.paths.outputs / "training" / "lora-rings" / "state.pt"
+    before = state.read_bytes()
+    part = state.with_suffix(".part")
+    part.symlink_to("/dev/full")
+    event = school.train(goal="lora", steps=6)[-1]
+    assert isinstance(event, Failed) and event.kind == "StorageError"
+    assert event.reason == f"What was learnt could not be saved in {state.parent}: No space left on device."
+    assert state.read_bytes() == before and not part.is_symlink()
+    ended(school.train(goal="lora", steps=6))
+
+
+@full_disk
+def test_a_full_disk_for_the_finished_file_is_told(school: School) -> None:
+    home = school.paths.loras[0]
+    home.mkdir()
+    (home / "rings.part").symlink_to("/dev/full")
+    event = school.train(goal="lora")[-1]
+    assert isinstance(event, Failed) and event.kind == "StorageError"
+    assert event.reason == f"rings.safetensors could not be written to {home}: No space left on device."
+    assert not list(home.iterdir())
+    ended(school.train(goal="lora"))
+
+
+def test_a_curve_that_was_broken_off_is_gone_on_with(school: School) -> None:
+    ended(school.train())
+    curve = school.paths.outputs / "training" / "embedding-rings" / "loss.csv"
+    curve.write_text(f"{curve.read_text()}4", encoding="utf-8")
+    ended(school.train(steps=6))
+    assert [int(step) for step, _ in csv.reader(curve.read_text().splitlines())] == [1, 2, 3, 4, 5, 6]
+
+
+def too_large_for_half(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A VAE that makes the same latents, by numbers that float16 has no room for."""
+    first = "first_stage_model.encoder.conv_in."
+    return {name: tensor * 2e5 if name.startswith(first) else tensor for name, tensor in found.items()}
+
+
+def test_a_vae_that_float16_is_too_small_for_goes_on_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Placement.dtype
+    monkeypatch.setattr(Placement, "dtype", lambda self, role: torch.float16 if role == "vae" else plain(self, role))
+    studio = Studio(tmp_path, catalog_of(write_checkpoint(tmp_path / "models", change=too_large_for_half)))
+    examples = (Example(image=studio.put(target((200, 0, 0), 64))),)
+    asked: dict[str, Any] = {"name": "rings", "examples": examples, "template": "a [name]", "width": 64, "height": 64, "steps": 2}
+    school = School(studio, {**asked, "mirrored": True})
+    studio.settings = replace(studio.settings, engine=replace(studio.settings.engine, vae_retry_float32=False))
+    event = school.train()[-1]
+    assert isinstance(event, Failed) and "numbers that are not finite" in event.reason and "--no-half-vae" in event.reason
+    studio.settings = replace(studio.settings, engine=replace(studio.settings.engine, vae_retry_float32=True))
+    ended(school.train())
 
 
 @pytest.mark.parametrize("family", ["sd2", "sdxl"])

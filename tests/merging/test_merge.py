@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from modules.domain.errors import InvalidRequest, ModelLoadError
@@ -37,7 +38,11 @@ def test_a_weighted_sum_is_right_to_the_last_bit(tmp_path: Path) -> None:
     a, b = write_checkpoint(tmp_path, "a", seed=0, change=with_more), write_checkpoint(tmp_path, "b", seed=1)
     result, notes = made(a, b, multiplier=0.3)
     left, right = tensors(a.path), tensors(b.path)
-    assert set(result) == set(left) and notes == ()
+    assert set(result) == set(left)
+    learned = sum(is_learned(name) for name in left)
+    assert notes == (
+        f"1 of a.safetensors's {learned} weights are not in b.safetensors and stay as they are, such as 'model.diffusion_model.extra'.",
+    )
     for name, tensor in left.items():
         both = name in right and is_learned(name)
         assert same(result[name], tensor * (1 - 0.3) + right[name] * 0.3 if both else tensor), name
@@ -85,15 +90,69 @@ def test_numbers_too_large_for_half_are_said(tmp_path: Path) -> None:
 def test_each_block_has_its_weight(tmp_path: Path) -> None:
     a, b = write_checkpoint(tmp_path, "a"), write_checkpoint(tmp_path, "b", seed=1)
     left, right = tensors(a.path), tensors(b.path)
-    names = sorted({block_of(name) for name in left})
+    names = sorted({block_of(name, 4) for name in left})
     assert names == ["BASE", "IN00", "IN01", "IN02", "IN03", "M00", "OUT00", "OUT01", "OUT02", "OUT03"]
     weights = {name: number / 10 for number, name in enumerate(names)}
     result, _ = made(a, b, block_weights="\n".join(f"{name}: {weight}" for name, weight in weights.items()))
     for name, tensor in left.items():
-        m = weights[block_of(name)]
+        m = weights[block_of(name, 4)]
         assert same(result[name], tensor * (1 - m) + right[name] * m), name
     with pytest.raises(InvalidRequest, match="no block IN11"):
         made(a, b, block_weights="IN11: 0.2")
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("model.diffusion_model.time_embed.2.bias", "IN00"),
+        ("model.diffusion_model.label_emb.0.0.weight", "IN00"),
+        ("model.diffusion_model.input_blocks.0.0.weight", "IN00"),
+        ("model.diffusion_model.out.2.weight", "OUT08"),
+        ("model.diffusion_model.output_blocks.8.0.out_layers.0.weight", "OUT08"),
+        ("model.diffusion_model.output_blocks.1.0.in_layers.0.weight", "OUT01"),
+        ("conditioner.embedders.0.transformer.text_model.encoder.layers.0.self_attn.out_proj.weight", "BASE"),
+        ("first_stage_model.decoder.conv_out.weight", "BASE"),
+    ],
+)
+def test_blocks_are_those_of_the_recipes_that_people_share(name: str, block: str) -> None:
+    assert block_of(name, 9) == block
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("shortened", ["a", "b"])
+def test_both_spellings_of_a_text_encoder_are_merged(tmp_path: Path, shortened: str, family: str) -> None:
+    def bare(found: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name.replace("transformer.text_model.", "transformer."): tensor for name, tensor in found.items()}
+
+    if family == "sdxl":
+        a = write_tiny(tmp_path / "a", "sdxl")
+        b = write_tiny(tmp_path / "b", "sdxl", change=lambda found: {name: each * 2 for name, each in found.items()})
+    else:
+        a, b = write_checkpoint(tmp_path, "a"), write_checkpoint(tmp_path, "b", seed=1)
+    plain, _ = made(a, b, multiplier=0.3)
+    path = Path({"a": a, "b": b}[shortened].path)
+    save_file(bare(tensors(path)), path)
+    result, notes = made(a, b, multiplier=0.3)
+    assert notes == () and set(result) == set(tensors(a.path))
+    assert all(same(tensor, result[name if shortened == "b" else next(iter(bare({name: tensor})))]) for name, tensor in plain.items())
+    assert any(not torch.equal(tensor, result[name]) for name, tensor in tensors(a.path).items() if "encoder.layers" in name)
+
+
+def test_a_lora_learnt_on_four_channels_is_put_into_an_inpainting_model(tmp_path: Path) -> None:
+    a = write_checkpoint(tmp_path, "a", model=tiny_model(0, in_channels=9))
+    up, down = torch.randn(32, 2, 1, 1), torch.randn(2, 4, 3, 3)
+    lora = write_lora(tmp_path, "change", {"lora_unet_conv_in.lora_up.weight": up, "lora_unet_conv_in.lora_down.weight": down})
+    before = tensors(a.path)[FIRST]
+    result = made(a, method="No interpolation", loras=((lora, 0.5),))[0][FIRST]
+    assert same(result[:, 4:], before[:, 4:])
+    assert torch.allclose(result[:, :4], before[:, :4] + 0.5 * torch.einsum("or,rihw->oihw", up.flatten(1), down), atol=1e-5)
+
+
+def test_what_a_lora_s_file_says_beside_its_changes_is_told(tmp_path: Path) -> None:
+    change = {"lora_unet_conv_in.diff": torch.ones(32, 4, 3, 3), "bundle_emb.my-word.string_to_param.*": torch.zeros(1, 32)}
+    lora = write_lora(tmp_path, "change", change)
+    _, notes = made(write_checkpoint(tmp_path, "a"), method="No interpolation", loras=((lora, 0.5),))
+    assert notes[-1] == "LoRA 'change': the embeddings in its file are not used: 'my-word'."
 
 
 def test_an_inpainting_model_takes_an_ordinary_one_in(tmp_path: Path) -> None:

@@ -144,6 +144,32 @@ def test_ofts_alpha_is_a_constraint_and_not_a_scale() -> None:
     assert torch.allclose(tight, rotated((eye + bounded) @ torch.linalg.inv(eye - bounded), weight) - weight, atol=1e-5)
 
 
+@pytest.mark.parametrize("kernel", [(), (3, 3)])
+def test_boft_turns_pairs_of_outputs_that_are_further_apart_at_each_stage(kernel: tuple[int, ...]) -> None:
+    blocks, weight = random(3, 4, 4, 4) * 0.3, random(16, 5, *kernel)
+    expected = weight.flatten(1)
+    for stage in range(3):
+        q = blocks[stage] - blocks[stage].transpose(1, 2)
+        r = (torch.eye(4) + q) @ torch.linalg.inv(torch.eye(4) - q)
+        apart = 2 * 2**stage
+        # the order in which a stage reads the outputs: one, then that so many further on, for each of the first half of a group
+        order = [group * 2 * apart + place + half * apart for group in range(8 // apart) for place in range(apart) for half in range(2)]
+        whole = torch.zeros(16, 16)
+        for block in range(4):
+            rows = torch.tensor(order[block * 4 : block * 4 + 4])
+            whole[rows[:, None], rows[None]] = r[block]
+        expected = whole @ expected
+    assert close(weight + apply({"oft_blocks": blocks}, weight), expected.reshape(weight.shape))
+    scale = random(16, *[1] * (weight.dim() - 1))
+    assert close(weight + apply({"oft_blocks": blocks, "rescale": scale}, weight), expected.reshape(weight.shape) * scale)
+
+
+def test_bofts_alpha_bounds_all_stages_together() -> None:
+    blocks, weight = random(2, 2, 4, 4), random(8, 5)
+    bounded = blocks * (1e-3 * 8 / (blocks - blocks.transpose(-1, -2)).norm())
+    assert torch.allclose(apply({"oft_blocks": blocks}, weight, alpha=1e-3), apply({"oft_blocks": bounded}, weight), atol=1e-5)
+
+
 def test_differences_are_taken_as_they_are() -> None:
     difference = random(3, 4)
     assert close(apply({"diff": difference}, random(3, 4), alpha=7.0), difference)

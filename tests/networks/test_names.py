@@ -61,6 +61,11 @@ def test_every_weight_of_the_unet_is_found_under_its_original_name(tiny: TinyMod
         ("lora_te1_text_model_encoder_layers_1_mlp_fc1", "text_encoder: encoder.layers.1.mlp.fc1"),
         ("text_encoder.text_model.encoder.layers.1.self_attn.q_proj", "text_encoder: encoder.layers.1.self_attn.q_proj"),
         ("base_model.model.text_model.encoder.layers.1.self_attn.q_proj", "text_encoder: encoder.layers.1.self_attn.q_proj"),
+        ("text_encoders.clip_l.transformer.text_model.encoder.layers.1.mlp.fc1", "text_encoder: encoder.layers.1.mlp.fc1"),
+        ("text_encoders.clip_h.transformer.text_model.encoder.layers.1.mlp.fc1", "text_encoder: encoder.layers.1.mlp.fc1"),
+        ("clip_l.transformer.text_model.encoder.layers.1.mlp.fc1", "text_encoder: encoder.layers.1.mlp.fc1"),
+        ("clip_l.text_model.encoder.layers.1.mlp.fc1", "text_encoder: encoder.layers.1.mlp.fc1"),
+        ("clip_g.transformer.text_model.encoder.layers.1.mlp.fc1", ""),
         ("lora_te2_text_model_encoder_layers_1_mlp_fc1", ""),
         ("lora_unet_down_blocks_9_attentions_0_proj_in", ""),
         ("lora_unet_text_model_encoder_layers_1_mlp_fc1", ""),
@@ -118,6 +123,10 @@ def test_sdxl_has_two_text_encoders(sdxl: ModuleIndex) -> None:
     assert at(sdxl, "lora_te2_text_model_encoder_layers_31_mlp_fc2") == "text_encoder_2: text_model.encoder.layers.31.mlp.fc2"
     assert at(sdxl, "text_encoder_2.text_model.encoder.layers.0.self_attn.k_proj").startswith("text_encoder_2: ")
     assert at(sdxl, "lora_te2_text_projection") == "text_encoder_2: text_projection"
+    second = "text_encoder_2: text_model.encoder.layers.31.mlp.fc2"
+    assert at(sdxl, "text_encoders.clip_g.transformer.text_model.encoder.layers.31.mlp.fc2") == second
+    assert at(sdxl, "clip_g.transformer.text_model.encoder.layers.31.mlp.fc2") == second
+    assert at(sdxl, "text_encoders.clip_l.transformer.text_model.encoder.layers.11.mlp.fc2").startswith("text_encoder: ")
 
 
 def test_sd2_files_use_the_librarys_names() -> None:
@@ -168,6 +177,32 @@ def test_alphas_in_the_header_count(tiny: TinyModel) -> None:
     assert parse(pair, {"lora_adapter_metadata": stable}).modules[0].alpha == pytest.approx(4 * 2**0.5)
     with pytest.raises(ModelLoadError, match="damaged"):
         parse(pair, {"lora_adapter_metadata": "{"})
+
+
+def test_pefts_own_files_have_their_alphas_beside_them(tiny: TinyModel) -> None:
+    pair = {f"base_model.model.{name}.lora_{side}.weight": torch.ones(2, 2) for name in ("a", "b.c") for side in "AB"}
+
+    def alphas(**config: object) -> list[float | None]:
+        return [module.alpha for module in parse(pair, {}, json.dumps(config)).modules]
+
+    assert alphas(r=2, lora_alpha=8) == [8.0, 8.0] and parse(pair, {}, json.dumps({"r": 2, "lora_alpha": 8})).notes == ()
+    assert alphas(r=2, lora_alpha=8, alpha_pattern={"b.c": 6}, rank_pattern={}) == [8.0, 6.0]
+    assert alphas(r=2, lora_alpha=8, use_rslora=True) == pytest.approx([8 * 2**0.5] * 2)
+    assert alphas(r=16, lora_alpha=8) == [None, None], "the configuration of another file"
+    for text in ("", json.dumps({"r": 16, "lora_alpha": 8}), "[]"):
+        (note,) = parse(pair, {}, text).notes
+        assert "alpha is not known" in note and "adapter_config.json" in note
+    with pytest.raises(ModelLoadError, match=r"adapter_config\.json beside it is damaged"):
+        parse(pair, {}, "{")
+    for text in (json.dumps({"r": 2, "lora_alpha": 8}), "{"):
+        assert parse(lora_tensors(tiny), {}, text).modules[0].alpha == 2.0, "another file of the same folder"
+
+
+def test_bundled_embeddings_are_named(tiny: TinyModel) -> None:
+    bundled = {f"bundle_emb.{word}": torch.zeros(1, 4) for word in ("my.style.string_to_param.*", "other.clip_l", "other.clip_g")}
+    file = parse({**lora_tensors(tiny), **bundled}, {})
+    assert file.notes == ("the embeddings in its file are not used: 'my.style', 'other'.",)
+    assert parse(lora_tensors(tiny), {}).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ a node once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -56,6 +57,8 @@ _SCHEDULES: Mapping[str, str] = {
 _TEXTS = ("text", "text_g", "text_l", "string", "value", "prompt", "positive", "text_positive")
 _MODELS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name")
 _LATENTS = ("latent_image", "samples", "latent", "latents", "optional_latent")
+_FACTOR = re.compile(r"(?<![a-z0-9])(?:(\d{1,2})x|x(\d{1,2})(?!\d))", re.IGNORECASE)
+"""How an upscaler model's name says how much larger it makes a picture: "4x-…", "…_x4plus"."""
 _LINKS = 10_000
 """Nodes of one walk: no real graph has that many."""
 _SOME = 200
@@ -73,6 +76,7 @@ def comfyui_recipe(graph: Mapping[str, Any]) -> Recipe | None:
     start = _first(nodes, first, _LATENTS, lambda node: pair(node.get("width"), node.get("height")))
     strength = _setting(nodes, first, "denoise")
     from_noise = start is not None and strength in (None, 1.0)
+    hires = _second_pass(nodes, first, second) if second is not None and from_noise else ()
     return Recipe(
         program="ComfyUI",
         prompt=joined(_prompt(nodes, first.get("positive", _guider(nodes, first).get("positive"))), *_loras(nodes, first)),
@@ -85,10 +89,10 @@ def comfyui_recipe(graph: Mapping[str, Any]) -> Recipe | None:
         size=start,
         model=_model(nodes, first),
         vae=next((stem(name) for node in nodes.values() if (name := text_of(node.get("vae_name")))), None),
-        denoising=_setting(nodes, second, "denoise") if second is not None and from_noise else None if from_noise else strength,
+        denoising=_setting(nodes, second, "denoise") if second is not None and hires else None if from_noise else strength,
         clip_skip=_clip_skip(nodes, first),
         noise="CPU",
-        more=_second_pass(nodes, first, second) if second is not None and from_noise else (),
+        more=hires,
     )
 
 
@@ -233,10 +237,16 @@ def _second_pass(nodes: Mapping[str, Node], first: Node, second: Node) -> tuple[
     """A second sampler after an enlargement is hires fix; the fields of what it does otherwise than the first."""
     between = list(_walk(nodes, second, (*_LATENTS, "pixels", "image")))[1:]
     scale = next((found for node in between if (found := real(node.get("scale_by"))) is not None), None)
-    sizes = (pair(node.get("width"), node.get("height")) for node in between if "upscale_method" in node)
+    resizers = [node for node in between if "upscale_method" in node]
+    sizes = (pair(node.get("width"), node.get("height")) for node in resizers)
     size = next((each for each in sizes if each is not None), None)
-    if scale is None and size is None:
+    loaders = (nodes.get(_target(node.get("upscale_model")), {}) for node in between)
+    enlarger = next((stem(name) for loader in loaders if (name := text_of(loader.get("model_name")))), None)
+    if scale is None and size is None and enlarger is None:
         return ()
+    if enlarger is not None and (scale is not None or not resizers):
+        factor = _factor(enlarger)
+        scale = None if factor is None else factor * (1.0 if scale is None else scale)
     steps, sampler, schedule = whole(_value(nodes, second, "steps")), _sampler(nodes, second), _schedule(nodes, second)
     method = next((text_of(node.get("upscale_method")) for node in between if node.get("upscale_method")), "")
     in_latents = any("samples" in node and node.get("upscale_method") for node in between)
@@ -246,8 +256,15 @@ def _second_pass(nodes: Mapping[str, Node], first: Node, second: Node) -> tuple[
         ("Hires upscale", None if scale is None else f"{scale:g}"),
         ("Hires resize", "{}x{}".format(*size) if size and scale is None else None),
         ("Hires steps", steps if steps != whole(_value(nodes, first, "steps")) else None),
-        ("Hires upscaler", _upscaler(method, in_latents)),
+        ("Hires upscaler", enlarger or _upscaler(method, in_latents)),
     )
+
+
+def _factor(model: str) -> int | None:
+    """How many times larger an upscaler model makes a picture, by its name; None where that does not say it."""
+    found = _FACTOR.search(model)
+    factor = int(found[1] or found[2]) if found else 0
+    return factor if 1 <= factor <= 16 else None
 
 
 def _upscaler(method: str, in_latents: bool) -> str:

@@ -71,7 +71,6 @@ def invokeai_recipe(values: Mapping[str, Any]) -> Recipe | None:
     if steps is None:
         return None
     scheduler = text_of(values.get("scheduler"))
-    karras = scheduler.endswith("_k")
     model = inner(values, "model")
     loras = [
         lora_tag(inner(each, "model").get("name") or inner(each, "lora").get("model_name"), each.get("weight"))
@@ -85,7 +84,7 @@ def invokeai_recipe(values: Mapping[str, Any]) -> Recipe | None:
         negative=_compel(joined(text_of(values.get("negative_prompt")), text_of(values.get("negative_style_prompt")))),
         steps=steps,
         sampler=_INVOKE_SAMPLERS.get(scheduler.removesuffix("_k"), scheduler) or None,
-        schedule="Karras" if karras else None,
+        schedule=_invoke_schedule(scheduler),
         cfg=real(values.get("cfg_scale")),
         seed=whole(values.get("seed")),
         size=pair(values.get("width"), values.get("height")),
@@ -96,6 +95,13 @@ def invokeai_recipe(values: Mapping[str, Any]) -> Recipe | None:
         clip_skip=skip + 1 if skip else None,
         noise="CPU" if values.get("rand_device") in ("cpu", None) else None,
     )
+
+
+def _invoke_schedule(scheduler: str) -> str | None:
+    """What its name says. Without "_k" it is the model's own, where A1111 would choose Karras for some samplers."""
+    if scheduler.endswith("_k"):
+        return "Karras"
+    return "Uniform" if scheduler.startswith(("dpmpp_", "kdpm_", "k_dpm_")) else None
 
 
 def old_invokeai_recipe(values: Mapping[str, Any]) -> Recipe | None:

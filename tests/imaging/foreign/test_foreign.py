@@ -101,6 +101,50 @@ def test_comfyui_second_pass_is_hires_fix() -> None:
     }
 
 
+def hires_fields(found: dict[str, Any]) -> dict[str, str]:
+    return {key: found[key] for key in found if key.startswith(("Hires", "Denoising"))}
+
+
+def through_a_model(name: str, *resizers: dict[str, Any]) -> dict[str, str]:
+    """What is read of a second pass behind an upscaler model, with these nodes after it, each taking the picture of the one before."""
+    nodes = {
+        "n60": node("UpscaleModelLoader", model_name=name),
+        "n61": node("ImageUpscaleWithModel", upscale_model=["60", 0], image=["8", 0]),
+    }
+    last = 61
+    for resizer in resizers:
+        nodes[f"n{last + 1}"] = node("ImageScale", image=[str(last), 0], upscale_method="lanczos", **resizer)
+        last += 1
+    nodes["n80"] = node("VAEEncode", pixels=[str(last), 0], vae=["4", 2])
+    nodes["n81"] = sampler(latent_image=["80", 0], denoise=0.4)
+    return hires_fields(comfy(**nodes))
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("sub/4x-UltraSharp.pth", 2.0),
+        ("RealESRGAN_x4plus.safetensors", 2.0),
+        ("2x_Any.pth", 1.0),
+        ("OmniSR_X2_DIV2K.safetensors", 1.0),
+        ("ESRGAN_8x.pth", 4.0),
+        ("BSRGAN.pth", None),
+        ("max512.pth", None),
+    ],
+)
+def test_comfyui_second_pass_through_an_upscaler_model(name: str, factor: float | None) -> None:
+    wanted = {"Denoising strength": "0.4", "Hires upscaler": name.rpartition("/")[2].rpartition(".")[0]}
+    assert through_a_model(name, {"scale_by": 0.5}) == wanted | ({} if factor is None else {"Hires upscale": f"{factor:g}"})
+    assert through_a_model(name) == wanted | ({} if factor is None else {"Hires upscale": f"{factor * 2:g}"})
+    sized = through_a_model(name, {"width": 1280, "height": 1536})
+    assert sized == wanted | {"Hires resize-1": "1280", "Hires resize-2": "1536"}
+    assert through_a_model(name, {"megapixels": 1.5}) == wanted, "that many pixels are no factor"
+
+
+def test_comfyui_a_second_pass_at_the_same_size_is_no_hires_fix() -> None:
+    assert hires_fields(comfy(n41=sampler(latent_image=["3", 0], denoise=0.55, steps=12))) == {}
+
+
 def test_comfyui_advanced_sampler() -> None:
     found = comfy(
         n3=node("SamplerCustomAdvanced", noise=["50", 0], guider=["51", 0], sampler=["52", 0], sigmas=["53", 0], latent_image=["5", 0]),
@@ -142,6 +186,23 @@ def test_invokeai() -> None:
         "Version": "InvokeAI 5.6.0",
     }
     assert {key: found[key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "name", "schedule"),
+    [
+        ("dpmpp_2m", "DPM++ 2M", "Uniform"),
+        ("dpmpp_sde", "DPM++ SDE", "Uniform"),
+        ("kdpm_2_a", "DPM2 a", "Uniform"),
+        ("kdpm_2_a_k", "DPM2 a", "Karras"),
+        ("euler_a", "Euler a", None),
+        ("unipc", "UniPC", None),
+    ],
+)
+def test_invokeais_schedules(scheduler: str, name: str, schedule: str | None) -> None:
+    values = {"positive_prompt": "a fox", "steps": 30, "scheduler": scheduler}
+    found = parse_infotext(foreign_infotext({"invokeai_metadata": json.dumps(values)}) or "", defaults=False)
+    assert (found["Sampler"], found.get("Schedule type")) == (name, schedule)
 
 
 def test_old_invokeai() -> None:
