@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from modules.context import AppContext
 from modules.http_api.access import Api
@@ -20,6 +21,8 @@ from modules.http_api.progress_routes import progress_routes, task_routes
 from modules.http_api.server_routes import report_routes, server_routes, stop_program
 from modules.http_api.tool_routes import missing_routes, tool_routes
 from modules.settings.flags import Flags
+
+_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
 def mount_api(app: FastAPI, context: AppContext, flags: Flags, stop: Callable[[], None] = stop_program) -> FastAPI:
@@ -46,7 +49,23 @@ def mount_api(app: FastAPI, context: AppContext, flags: Flags, stop: Callable[[]
     def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()))
 
+    _refuse_other_verbs(app)
     return app
+
+
+def _refuse_other_verbs(app: FastAPI) -> None:
+    """405 for a path of the API that is called by another verb than its own, by which clients find out what there is. Starlette would
+    say so itself, but for the page behind the API, which takes every path and knows none of these."""
+    known: dict[str, set[str]] = {}
+    for route in app.routes:
+        if isinstance(route, Route):
+            known.setdefault(route.path, set()).update(route.methods or ())
+
+    def refusal(allowed: str) -> Callable[[Request], Response]:
+        return lambda _: JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": allowed})
+
+    for path, verbs in known.items():
+        app.add_route(path, refusal(", ".join(sorted(verbs))), methods=sorted(_VERBS - verbs), include_in_schema=False)
 
 
 def mount_doorstep(app: FastAPI) -> FastAPI:

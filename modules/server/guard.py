@@ -25,7 +25,11 @@ MAX_BODY = 32 << 20
 MAX_UPLOAD = 128 << 20
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_UPLOADS = ("/gradio_api/upload", "/internal/png-info", "/internal/inputs")
+_UPLOADS = (
+    *("/gradio_api/upload", "/internal/png-info", "/internal/inputs"),
+    # pictures as text in JSON, a third larger than their files
+    *("/sdapi/v1/img2img", "/sdapi/v1/extra-", "/sdapi/v1/png-info", "/api/v1/jobs", "/mcp"),
+)
 _FILES = ("/gradio_api/file=", "/gradio_api/file/", "/gradio_api/stream/", "/file=")
 
 # Gradio fetches these addresses for whoever asks; the rest are its tools for developers.

@@ -75,7 +75,7 @@ async def test_no_route_is_open_to_other_pages(shared: Front):
 
 
 async def test_a_request_that_is_too_large_is_refused(shared: Front):
-    async with client(guarded(shared.app, max_body=1 << 20)) as http:
+    async with client(guarded(shared.app, max_body=1 << 10, max_upload=1 << 20)) as http:
         reply: httpx.Response = await http.post("/sdapi/v1/img2img", json={"init_images": ["A" * (2 << 20)]})
         assert reply.status_code == 413
 

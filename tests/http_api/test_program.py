@@ -51,6 +51,19 @@ def test_txt2img_and_its_parameters(program: WebUI):
     assert Image.open(io.BytesIO(file_of(again))).tobytes() == Image.open(io.BytesIO(file_of(answer))).tobytes()
 
 
+def test_a_wrong_verb_is_told_from_a_path_that_is_not_there(program: WebUI):
+    for verb, path, status in (
+        ("GET", "sdapi/v1/txt2img", 405),
+        ("POST", "sdapi/v1/progress", 405),
+        ("DELETE", "api/v1/jobs", 405),
+        ("GET", "sdapi/v1/nothing", 404),
+        ("GET", "sdapi/v1/samplers", 200),
+    ):
+        reply = httpx.request(verb, f"{program.url}/{path}", timeout=30)
+        assert reply.status_code == status, (verb, path)
+        assert ("allow" in reply.headers) is (status == 405)
+
+
 def test_a_grid_comes_first_where_pictures_are_kept(program: WebUI):
     answer = post(program, "txt2img", **SMALL, batch_size=2, save_images=True)
     info = json.loads(answer["info"])

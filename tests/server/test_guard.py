@@ -220,6 +220,8 @@ async def test_announced_and_unannounced_bodies_are_limited():
     async with client(guard) as http:
         assert (await http.post("/gradio_api/upload", content=b"x" * (2 << 20))).json() == {"size": 2 << 20}
         assert (await http.post("/gradio_api/upload", content=b"x" * ((2 << 20) + 1))).status_code == 413
+        assert (await http.post("/sdapi/v1/img2img", content=b"x" * (2 << 20))).status_code != 413
+        assert (await http.post("/sdapi/v1/img2img", content=b"x" * ((2 << 20) + 1))).status_code == 413
         assert (await http.post("/gradio_api/upload", content=chunks(32))).json() == {"size": 2 << 20}
         assert (await http.post("/gradio_api/upload", content=chunks(33))).status_code == 413
         assert (await http.post("/json", content=chunks(17), headers={"Content-Type": "application/json"})).status_code == 413
