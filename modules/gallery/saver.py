@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -111,14 +112,21 @@ def _extras_name(saving: Saving, fields: Mapping[str, str]) -> tuple[str, str]:
 def name_fields(event: ImageDone, job: Job) -> dict[str, str]:
     """What the tokens of a file-name pattern stand for; what the engine says wins over what was asked for."""
     request = job.request
+    common = {"user": job.owner, "job_timestamp": time.strftime("%Y%m%d%H%M%S", time.localtime(job.created))}
     if isinstance(request, ExtrasRequest):
-        return {"source": request.name, "user": job.owner, **dict(event.name_fields)}
+        return {**common, "source": request.name, **dict(event.name_fields)}
     if isinstance(request, TrainRequest):
-        return {"seed": str(event.seed), "prompt": event.prompt, "user": job.owner, **dict(event.name_fields)}
+        return {**common, "seed": str(event.seed), "prompt": event.prompt, **dict(event.name_fields)}
     if isinstance(request, MergeRequest):
         return {}
+    # with a variation it is the variation's seed that counts up
+    counted = 0 if request.seed.variation_strength else max(0, event.index)
+    first = event.seed - counted
     fields = {
+        **common,
         "seed": str(event.seed),
+        "seed_first": str(first),
+        "seed_last": str(first if request.seed.variation_strength else first + request.image_count - 1),
         "steps": str(request.steps),
         "cfg": f"{request.cfg_scale:g}",
         "width": str(request.width),
@@ -130,7 +138,6 @@ def name_fields(event: ImageDone, job: Job) -> dict[str, str]:
         "model_name": (request.checkpoint or "").rsplit("/", 1)[-1].rsplit(".", 1)[0],
         "batch_size": str(request.batch_size),
         "clip_skip": str(request.clip_skip or 1),
-        "user": job.owner,
     }
     if event.index >= 0:
         fields["batch_number"] = str(event.index % request.batch_size + 1)

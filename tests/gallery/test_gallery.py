@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,8 @@ def test_grids_have_their_own_folder_and_numbers(paths: Paths) -> None:
         ({"filename_pattern": "[sampler]-[steps]"}, f"{TODAY}/00000-Euler a-7.png"),
         ({"filename_pattern": "[model_name] [width]x[height]", "number_files": False}, f"{TODAY}/tiny 512x512.png"),
         ({"filename_pattern": "[none]", "number_files": False}, f"{TODAY}/00000.png"),
+        ({"filename_pattern": "[seed_first]-[seed_last]", "number_files": False}, f"{TODAY}/123-124.png"),
+        ({"filename_pattern": "[job_timestamp]", "number_files": False}, f"{TODAY}/{time.strftime('%Y%m%d%H%M%S', time.localtime(0))}.png"),
         ({"date_pattern": "[model_name]/[seed]"}, "tiny/123/00000-123.png"),
         ({"filename_pattern": "../../../[seed]"}, None),
         ({"date_pattern": "../../.."}, None),
