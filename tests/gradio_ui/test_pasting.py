@@ -88,6 +88,16 @@ def test_what_an_old_version_did_and_this_program_cannot_is_said() -> None:
     assert report.verdict.startswith("Will differ because Pad conds v0")
 
 
+@pytest.mark.parametrize(("version", "told"), [("diffusion-webui v0.1.0", True), ("v1.10.1", True), ("v1.2.0", False), ("f2.0.1", False)])
+def test_what_a_text_leaves_out_is_at_its_default_whatever_is_set_here(version: str, told: bool) -> None:
+    settings = replace(Settings(), sampling=replace(Settings().sampling, noise_seed_delta=31337, sgm_noise=True))
+    pasted = paste(f", SGM noise multiplier: True, Version: {version}", settings=settings)
+    assert pasted.options.get("eta_noise_seed_delta") == (0 if told else None)
+    assert pasted.options["sgm_noise_multiplier"] is True
+    assert ("ENSD: 0" in override_entries(pasted.options, {"eta_noise_seed_delta": 31337})) is told
+    assert "eta_noise_seed_delta" not in paste(f", Version: {version}").options
+
+
 def test_a_network_that_is_called_otherwise_here_is_found_by_its_hash() -> None:
     pasted = paste(f', Lora hashes: "ink: {"12" * 6}, gold: {"34" * 6}"', "a cat <lora:ink:0.8> <lora:gold:1>")
     assert pasted.values["prompt"] == "a cat <lora:ink_v2:0.8> <lora:gold:1>"

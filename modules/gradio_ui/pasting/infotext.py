@@ -22,7 +22,7 @@ from modules.gradio_ui.pasting.models import (
     vae_match,
     with_renamed,
 )
-from modules.gradio_ui.pasting.options import LABELS
+from modules.gradio_ui.pasting.options import LABELS, unwritten
 from modules.gradio_ui.pasting.samplers import schedule_doubt, second_pass_names
 from modules.gradio_ui.pasting.scripts import is_script_field, script_form_values
 from modules.imaging.infotext import DEFAULTS, parse_infotext
@@ -250,6 +250,7 @@ def _without_hash(title: str) -> str:
 
 
 def _paste_options(draft: _Draft) -> None:
+    draft.options.update(unwritten(draft.found, draft.settings))
     for key, (option, convert) in OPTIONS.items():
         if key not in draft.found:
             continue
