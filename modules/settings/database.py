@@ -30,6 +30,7 @@ class Database:
 
     def __init__(self, path: Path, *, schema: str, probe: str, version: int = 1) -> None:
         self._path = path
+        self._suspicion = path.with_name(f"{path.name}-damaged")
         self._lock = threading.RLock()
         self._schema, self._probe, self._version = schema, probe, version
         self.problem = ""
@@ -75,7 +76,12 @@ class Database:
             with _readable_errors():
                 yield
         except sqlite3.Error as error:
-            raise StorageError(f"{self._path.name} can't be read or written: {error}. Is the disk full?") from error
+            what_to_do = "Is the disk full?"
+            if _is_malformed(error):
+                what_to_do = "Restart the program: it looks through the file, and begins a new one where it can't be used."
+                with contextlib.suppress(OSError):
+                    self._suspicion.touch()
+            raise StorageError(f"{self._path.name} can't be read or written: {error}. {what_to_do}") from error
 
     def _open_or_replace(self) -> sqlite3.Connection:
         try:
@@ -108,14 +114,18 @@ class Database:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, self._version):
             raise sqlite3.DatabaseError(f"its format {found} belongs to another version of this program")
-        if self._path.stat().st_size <= _CHECKED_WHOLE:
+        is_suspect = self._suspicion.exists()
+        if is_suspect or self._path.stat().st_size <= _CHECKED_WHOLE:
             verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise sqlite3.DatabaseError(str(verdict))
+        if is_suspect:
+            self._suspicion.unlink(missing_ok=True)
 
     def _set_aside(self) -> Path:
         """Move the file away, its write-ahead log under the matching name so that a repair tool still finds the last commits in it."""
         kept = set_aside(self._path)
+        self._suspicion.unlink(missing_ok=True)
         for suffix in ("-wal", "-shm"):
             side = Path(f"{self._path}{suffix}")
             if os.path.lexists(side):
@@ -141,6 +151,10 @@ def _readable_errors() -> Generator[None, None, None]:
         yield
     except UnicodeDecodeError as error:
         raise sqlite3.DatabaseError("its table definitions can't be read") from error
+
+
+def _is_malformed(error: sqlite3.Error) -> bool:
+    return any(words in str(error) for words in ("malformed", "not a database"))
 
 
 def _is_damage(error: sqlite3.Error, path: Path) -> bool:
