@@ -14,12 +14,9 @@ from modules.domain.errors import InvalidRequest, ModelNotFound
 from modules.domain.networks import EmbeddingInfo, NetworkRef
 from modules.prompts.chunks import chunk_prompt
 from modules.prompts.inserts import inserts_of, mentioned
-from modules.prompts.network_tags import NetworkTag, extract_network_tags
+from modules.prompts.network_tags import LORA_ARGUMENTS, LORA_KINDS, NetworkTag, extract_network_tags, strange_arguments
 from modules.prompts.schedule import prompt_schedule, split_and
 from modules.prompts.tokenizer import clip_tokenizer
-
-LORA_KINDS = ("lora", "lyco")
-_ARGUMENTS = ("te", "unet", "dyn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ def _reference(tag: NetworkTag, catalog: Catalog) -> NetworkRef:
     name = tag.values[0].strip() if tag.values else ""
     if not name or len(tag.values) > 4:
         raise InvalidRequest(f"{_written(tag)} had no effect: write it as <lora:name:1>, with te=, unet= and dyn= where you need them.")
-    places = dict(zip(_ARGUMENTS, tag.values[1:], strict=False)) | named
+    places = dict(zip(LORA_ARGUMENTS, tag.values[1:], strict=False)) | named
     te = _number(tag, places.get("te", "1"))
     dim = _number(tag, places["dyn"]) if "dyn" in places else None
     if dim is not None and (dim < 1 or dim != int(dim)):
@@ -94,7 +91,7 @@ def _reference(tag: NetworkTag, catalog: Catalog) -> NetworkRef:
 
 def _strange_arguments(tag: NetworkTag) -> Iterator[str]:
     """Sentences about arguments of extensions (lbw=, step=), without which the LoRA is added."""
-    strange = ", ".join(dict.fromkeys(f"{name}=" for name, _ in tag.named if name not in _ARGUMENTS))
+    strange = ", ".join(f"{name}=" for name in strange_arguments(tag))
     if strange:
         yield f"{_written(tag)}: {strange} had no effect. A LoRA is written <lora:name:1>, with te=, unet= and dyn= where you need them."
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+LORA_KINDS = ("lora", "lyco")
+LORA_ARGUMENTS = ("te", "unet", "dyn")
+"""What may stand behind a LoRA's name, in this order or by name. Extensions of A1111 have others (lbw, step)."""
+
 _HEAD = re.compile(r"<(\w+):")
 
 
@@ -15,6 +19,11 @@ class NetworkTag:
     kind: str
     values: tuple[str, ...]
     named: tuple[tuple[str, str], ...] = ()
+
+
+def strange_arguments(tag: NetworkTag) -> tuple[str, ...]:
+    """The names of a LoRA tag's arguments that this program does not read, each once."""
+    return tuple(dict.fromkeys(name for name, _ in tag.named if name not in LORA_ARGUMENTS))
 
 
 def extract_network_tags(prompt: str) -> tuple[str, tuple[NetworkTag, ...]]:

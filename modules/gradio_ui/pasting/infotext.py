@@ -18,7 +18,6 @@ from modules.gradio_ui.pasting.models import (
     checkpoint_match,
     embedding_matches,
     lora_matches,
-    strange_arguments,
     vae_match,
     with_renamed,
 )
@@ -29,7 +28,7 @@ from modules.imaging.infotext import DEFAULTS, parse_infotext
 from modules.imaging.infotext_options import OPTIONS
 from modules.imaging.infotext_versions import implied_fields
 from modules.imaging.reproduction import HARMLESS, OTHER_PROGRAMS, Field, ModelMatch, Report, missing_feature, written_fields
-from modules.prompts.network_tags import extract_network_tags
+from modules.prompts.network_tags import LORA_KINDS, extract_network_tags, strange_arguments
 from modules.settings.rows import row_by_key
 from modules.settings.schema import Settings
 from modules.settings.values import checked_options, value_of
@@ -305,9 +304,11 @@ def _paste_networks(draft: _Draft) -> None:
     for name in names:
         draft.values[name] = with_renamed(draft.values[name], renamed)
     draft.notes += [f"LoRA {old} is called {new} here; the prompt says so now." for old, new in renamed.items()]
-    others = dict.fromkeys(tag.kind for text in texts for tag in extract_network_tags(text)[1] if tag.kind not in ("lora", "lyco"))
+    others = dict.fromkeys(tag.kind for text in texts for tag in extract_network_tags(text)[1] if tag.kind not in LORA_KINDS)
     draft.differences += [f"<{kind}:…> in the prompt is nothing that this program can add" for kind in others]
-    draft.differences += [f"{name}= in a LoRA's tag has no effect here" for name in strange_arguments(texts)]
+    lora_tags = [tag for text in texts for tag in extract_network_tags(text)[1] if tag.kind in LORA_KINDS]
+    strange = dict.fromkeys(name for tag in lora_tags for name in strange_arguments(tag))
+    draft.differences += [f"{name}= in a LoRA's tag has no effect here" for name in strange]
     for match in (*loras, *embedding_matches(draft.found, draft.catalog)):
         _judge(draft, match)
         if match.kind != "LoRA" and match.match == "renamed":

@@ -15,7 +15,6 @@ from modules.prompts.network_tags import extract_network_tags
 
 _File = TypeVar("_File", CheckpointInfo, VaeInfo, LoraInfo, EmbeddingInfo)
 
-_ARGUMENTS = ("te", "unet", "dyn")
 _SHORTEST_HASH = 10
 """Digits. The 8 of A1111's first hashes were made in a way that tells little about a file, so they are not compared."""
 
@@ -69,12 +68,6 @@ def with_renamed(prompt: str, renamed: Mapping[str, str]) -> str:
         return f"<lora:{renamed.get(tag.group(1).strip(), tag.group(1))}{tag.group(2)}"
 
     return re.sub(r"<lora:([^:<>]*)([:>])", here, prompt) if renamed else prompt
-
-
-def strange_arguments(texts: Sequence[str]) -> tuple[str, ...]:
-    """The names of arguments in LoRA tags that this program does not read (lbw, step), each once."""
-    tags = [tag for text in texts for tag in extract_network_tags(text)[1] if tag.kind in ("lora", "lyco")]
-    return tuple(dict.fromkeys(name for tag in tags for name, _ in tag.named if name not in _ARGUMENTS))
 
 
 def _matched(
