@@ -46,6 +46,8 @@ def test_the_picture_that_is_being_drawn_is_finished_first(page: Page) -> None:
     page.click("#txt2img_interrupt")
     expect(page.locator(".webui-toast", has_text="Interrupt again to end it now")).to_be_visible()
     expect(page.locator("#txt2img_progress")).to_contain_text("the last one")
+    # a fifth of the batch, and nearly all of what is left of it
+    page.wait_for_function("() => Number(document.querySelector('#txt2img_progress').getAttribute('aria-valuenow')) > 25", timeout=60_000)
     page.wait_for_function("() => !webui.busy()", timeout=60_000)
     expect(page.locator(LOG)).to_contain_text("interrupted")
     assert page.evaluate(f"() => {_job(page, 'finished first')}.images.map((image) => image.index).join()") == "0"

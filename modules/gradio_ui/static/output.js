@@ -200,7 +200,9 @@
       bar.hidden = !shown;
       if (!shown) return;
       const progress = job.progress;
-      const percent = Math.round(progress.fraction * 100);
+      // of a batch that ends with this picture, how far this picture is
+      const part = ending.has(job.id) ? progress.fraction * progress.batches - (progress.batch - 1) : progress.fraction;
+      const percent = Math.round(Math.min(1, Math.max(0, part)) * 100);
       const words = [];
       if (job.state === 'queued' && !(job.run && job.images.length)) words.push(progress.position > 1 ? `Waiting, number ${progress.position} in the queue` : 'Waiting');
       else if (percent > 0) words.push(`${percent}%`);
