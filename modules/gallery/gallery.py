@@ -96,15 +96,10 @@ class Gallery:
         """Let go of no unsaved picture of the jobs that `jobs` names, however many there are."""
         self._spared = jobs
 
-    def get(self, image_id: str) -> SavedImage | None:
-        """The picture with this id, or None."""
+    def get(self, image_id: str, owners: Owners = None) -> SavedImage | None:
+        """The picture with this id, if it is of these owners."""
         row = self._index.get(image_id)
-        return None if row is None else row.to_image()
-
-    def owner_of(self, image_id: str) -> str | None:
-        """Whose a picture is; None for an unknown one."""
-        row = self._index.get(image_id)
-        return None if row is None else row.owner
+        return None if row is None or (owners is not None and row.owner not in owners) else row.to_image()
 
     def for_job(self, job_id: str) -> list[SavedImage]:
         """The pictures of a job, its grid first."""

@@ -11,12 +11,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from modules.domain.errors import ImageUnreadable
-from modules.imaging.files import encode_image, open_image
+from modules.imaging.files import OUR_PIXELS, encode_image, open_image
 
 log = logging.getLogger(__name__)
-
-_MAX_PIXELS = 400_000_000
-"""Our own pictures and their grids are larger than what is accepted from strangers."""
 
 _QUALITY = 80
 
@@ -39,7 +36,7 @@ class Thumbnails:
         if cached.is_file():
             return cached
         try:
-            picture = open_image(source, max_pixels=_MAX_PIXELS)
+            picture = open_image(source, max_pixels=OUR_PIXELS)
         except ImageUnreadable as error:
             log.info("no thumbnail: %s", error)
             picture, cached = _placeholder(side), self._folder / f"{_UNREADABLE}{side}.webp"

@@ -127,10 +127,10 @@ def plain_request(context: AppContext, values: Mapping[str, Any], bar: Mapping[s
     texts = {
         "prompt": with_styles(str(values["prompt"] or ""), positive),
         "neg_prompt": with_styles(str(values["neg_prompt"] or ""), negative),
-        # An empty one of the second pass is the first pass' own, styles and all.
-        **{name: with_styles(str(values[name]), positive) for name in ("hires_prompt",) if values.get(name)},
-        **{name: with_styles(str(values[name]), negative) for name in ("hires_neg_prompt",) if values.get(name)},
     }
+    for name, added in (("hires_prompt", positive), ("hires_neg_prompt", negative)):
+        if values.get(name):  # an empty one of the second pass is the first pass' own, styles and all
+            texts[name] = with_styles(str(values[name]), added)
     return to_request(
         {**values, **texts},
         context.catalog.snapshot(),

@@ -59,8 +59,8 @@ class Api:
 
     def image(self, image_id: str, request: Request) -> SavedImage:
         """The caller's picture. Raises 404 as `job` does."""
-        owner, image = self.context.gallery.owner_of(image_id), self.context.gallery.get(image_id)
-        if owner is None or image is None or not viewer_of(request.state).sees(owner):
+        image = self.context.gallery.get(image_id, viewer_of(request.state).owners)
+        if image is None:
             raise HTTPException(404, "There is no such picture.")
         return image
 

@@ -25,8 +25,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 
 MAX_PIXELS = 64_000_000
 
-_MOST_PIXELS = 400_000_000
-"""Our own grids are larger than what is decoded for strangers, and their texts are read all the same."""
+OUR_PIXELS = 400_000_000
+"""Our own pictures and their grids are larger than what is decoded for strangers; their texts are read all the same."""
 
 _PNG_LEVEL = 1
 """The quickest: a higher one takes twice as long for files a tenth smaller."""
@@ -91,7 +91,7 @@ def read_infotext(source: str | os.PathLike[str] | BinaryIO) -> str:
 
     Raises `ImageUnreadable`.
     """
-    with _opened(source, _MOST_PIXELS) as image:
+    with _opened(source, OUR_PIXELS) as image:
         return _infotext(image)
 
 

@@ -154,8 +154,8 @@ def _own_job(context: AppContext, job_id: str, request: Request) -> Job:
 
 def _picture_routes(router: APIRouter, context: AppContext) -> None:
     def own_image(image_id: str, request: Request) -> SavedImage:
-        owner, image = context.gallery.owner_of(image_id), context.gallery.get(image_id)
-        if owner is None or image is None or not viewer_of(request.state).sees(owner):
+        image = context.gallery.get(image_id, viewer_of(request.state).owners)
+        if image is None:
             raise HTTPException(404, "There is no such picture.")
         return image
 
