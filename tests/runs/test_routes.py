@@ -90,6 +90,16 @@ def test_what_was_drawn_before_there_was_a_login_is_found_after_it_at_the_machin
         assert who.get(f"/internal/runs/{run.id}/sheet").status_code == status
 
 
+def test_a_browser_keeps_thumbnails_but_not_the_grey_square_of_a_file_that_can_t_be_read_now(made: Front) -> None:
+    images = made.context.runs.images(over(made, ""))
+    http, gone = client(made, ""), made.context.gallery.path(images[0].id)
+    away = gone.rename(gone.with_suffix(".away"))
+    assert http.get(f"/internal/thumbs/{images[0].id}").headers["cache-control"] == "no-store"
+    away.rename(gone)
+    for image in images:
+        assert "immutable" in http.get(f"/internal/thumbs/{image.id}").headers["cache-control"]
+
+
 def test_an_exported_page_holds_words_as_words(made: Front) -> None:
     run = over(made, "", f"draw {EVIL}")
     reply = client(made, "").get(f"/internal/runs/{run.id}/sheet.html")
